@@ -1,0 +1,65 @@
+"""The emotional bias on an agent's scores: the critic's `LogitModulator`, frozen, with a weight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from erm_gym.emotion import LogitModulator
+
+
+class EmotionalBias(nn.Module):
+    """Adds what the critic's emotions say about each candidate.
+
+    No gradient of an agent's loss reaches the critic's modulator: it is frozen here. (Emotional-ED
+    calls this gradient blocking.) With weight 0 nothing is added at all.
+
+    Attributes:
+        weight: Factor of the bias, >= 0.
+    """
+
+    def __init__(self, vocab_size: int, weight: float) -> None:
+        """Builds a bias whose modulator is empty until `adopt` or a saved state fills it.
+
+        Args:
+            vocab_size: Number V of tokens.
+            weight: Factor of the bias, >= 0.
+
+        Raises:
+            ValueError: If the weight is negative.
+        """
+        super().__init__()
+        if weight < 0:
+            raise ValueError(f"the weight of the emotional bias must be at least 0, got {weight}")
+        self.weight = weight
+        self.modulator = LogitModulator(vocab_size).requires_grad_(False)
+
+    def adopt(self, modulator: LogitModulator) -> None:
+        """Copies a critic's modulator."""
+        self.modulator.config = modulator.config
+        self.modulator.load_state_dict(modulator.state_dict())
+
+    def on_logits(self, scores: Tensor, observation: Mapping[str, Tensor]) -> Tensor:
+        """Scores `[B, k]` plus the weighted bias: for policies, whose scores are log-odds."""
+        if self.weight == 0.0:
+            return scores
+        return scores + self.weight * self._bias(observation)
+
+    def on_values(self, values: Tensor, observation: Mapping[str, Tensor]) -> Tensor:
+        """Q-values `[B, k]` plus the bias in units of their spread over the candidates.
+
+        Q-values have the scale of the return and not of log-odds: the bias is multiplied by their
+        standard deviation in the row, so that the same fear moves the same share of choices
+        whatever the scale of the reward.
+        """
+        if self.weight == 0.0:
+            return values
+        spread = values.std(dim=-1, keepdim=True)  # [B, 1]
+        return values + self.weight * spread * self._bias(observation)
+
+    def _bias(self, observation: Mapping[str, Tensor]) -> Tensor:
+        bias: Tensor = self.modulator(
+            observation["emotion"].float(), observation["candidates"].long()
+        )
+        return bias

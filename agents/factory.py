@@ -1,0 +1,306 @@
+"""Agents by name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gymnasium.vector import VectorEnv, VectorWrapper
+from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from erm_gym.agents.emotional_bias import EmotionalBias
+from erm_gym.agents.prior_dqn import PriorDQN, PriorDQNPolicy, PriorQNetwork
+from erm_gym.agents.prior_policy import PriorPolicy
+from erm_gym.agents.sampling import SamplingAgent
+from erm_gym.agents.vec_env import GymnasiumVecEnv
+from erm_gym.emotion import EmotionalCritic
+from erm_gym.llm import FrozenLLM
+
+Agent = BaseAlgorithm | SamplingAgent
+Config = TypeVar("Config", "PPOConfig", "DQNConfig")
+
+
+class AgentError(ValueError):
+    """An agent's name or hyperparameter is unknown, or it does not fit its environment."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOConfig:
+    """Hyperparameters of the PPO agents."""
+
+    n_steps: int = 20
+    """Steps per row between updates."""
+    minibatches: int = 4
+    """Minibatches per epoch."""
+    n_epochs: int = 4
+    """Passes over each batch."""
+    learning_rate: float = 1e-3
+    """Adam's step size."""
+    clip_range: float = 0.2
+    """Clipping of the probability ratio."""
+    gamma: float = 1.0
+    """Discount per token: a reply is short and judged as a whole."""
+    gae_lambda: float = 0.95
+    """Lambda of generalised advantage estimation."""
+    kl_weight: float = 0.02
+    """Weight of the KL divergence from the frozen LM."""
+    width: int = 128
+    """Tanh units of the actor and of the value function, each."""
+    rank: int = 64
+    """Rank of the residual."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DQNConfig:
+    """Hyperparameters of the DQN agents."""
+
+    learning_rate: float = 1e-3
+    """Adam's step size."""
+    buffer_size: int = 16_384
+    """Transitions that are remembered."""
+    learning_starts: int = 640
+    """Steps before the first update."""
+    train_freq: int = 4
+    """Steps per row between updates."""
+    gradient_steps: int = 8
+    """Updates each time."""
+    batch_size: int = 128
+    """Transitions per update."""
+    gamma: float = 1.0
+    """Discount per token."""
+    target_update_interval: int = 640
+    """Steps between copies to the target network."""
+    exploration_fraction: float = 0.5
+    """Share of the training over which exploration falls to its final rate."""
+    exploration_final_eps: float = 0.1
+    """Share of choices that are sampled from the LM at the end."""
+    width: int = 128
+    """Tanh units."""
+    rank: int = 64
+    """Rank of the residual."""
+    prior_scale: float = 0.1
+    """Return that one nat of the LM's log-probability is worth at first."""
+
+
+@dataclass(frozen=True)
+class AgentSpec:
+    """How a named agent is made."""
+
+    build: Callable[[AgentSpec, VectorEnv, int, dict[str, Any]], Agent]
+    """Makes it from the spec, the environment, the seed and the hyperparameters."""
+    bias_weight: float = 0.0
+    """Weight of the emotional bias."""
+    config: PPOConfig | DQNConfig | None = None
+    """Hyperparameters; None for an agent that does not learn."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether training changes it."""
+        return self.config is not None
+
+    @property
+    def emotional(self) -> bool:
+        """Whether the critic biases its choices."""
+        return self.bias_weight > 0.0
+
+
+def agent_names() -> list[str]:
+    """Names that `make_agent` knows."""
+    return list(AGENTS)
+
+
+def agent_spec(name: str) -> AgentSpec:
+    """What stands behind a name.
+
+    Raises:
+        AgentError: If the name is unknown; it suggests the nearest.
+    """
+    if name not in AGENTS:
+        close = difflib.get_close_matches(name, AGENTS, n=1, cutoff=0.4)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {agent_names()}"
+        raise AgentError(f"unknown agent {name!r}; {hint}")
+    return AGENTS[name]
+
+
+def make_agent(name: str, envs: VectorEnv, seed: int = 0, **hyperparameters: Any) -> Agent:
+    """An agent for a vector environment.
+
+    Args:
+        name: One of `agent_names()`.
+        envs: A text environment with candidates, as `gym.make_vec` makes it.
+        seed: Seed of its weights, its choices, and of the environment while it learns.
+        **hyperparameters: Fields of `PPOConfig` or `DQNConfig`, or `bias_weight`.
+
+    Returns:
+        The agent; `learn`, `predict` and `save` are Stable-Baselines3's.
+
+    Raises:
+        AgentError: If the name or a hyperparameter is unknown, or an emotional agent meets an
+            environment without a critic.
+    """
+    spec = agent_spec(name)
+    if "bias_weight" in hyperparameters:
+        spec = replace(spec, bias_weight=float(hyperparameters.pop("bias_weight")))
+    if spec.emotional and find_critic(envs) is None:
+        raise AgentError(
+            f"the agent {name!r} acts on emotions, but the environment has no critic; make it "
+            "with critic='default'"
+        )
+    return spec.build(spec, envs, seed, hyperparameters)
+
+
+def load_agent(name: str, path: str | Path, envs: VectorEnv) -> Agent:
+    """A learning agent as `save` left it.
+
+    Args:
+        name: The name it was made by.
+        path: The file.
+        envs: An environment with the same spaces.
+
+    Raises:
+        AgentError: If the file is missing, damaged, or made for other spaces.
+    """
+    spec = agent_spec(name)
+    algorithm = PPO if isinstance(spec.config, PPOConfig) else PriorDQN
+    try:
+        return algorithm.load(path, env=GymnasiumVecEnv(envs), device="cpu")
+    except (OSError, ValueError, KeyError, RuntimeError, EOFError, AttributeError) as error:
+        raise AgentError(
+            f"cannot load the agent {name!r} from {path}: {error}. The file must be one that the "
+            "same agent saved in an environment with the same options"
+        ) from error
+
+
+def find_critic(envs: VectorEnv) -> EmotionalCritic | None:
+    """The critic that watches an environment, if one does."""
+    layer: VectorEnv = envs
+    while True:
+        critic = getattr(layer, "critic", None)
+        if isinstance(critic, EmotionalCritic):
+            return critic
+        if not isinstance(layer, VectorWrapper):
+            return None
+        layer = layer.env
+
+
+def _checked_config(config: Config, changes: dict[str, Any]) -> Config:
+    known = [field.name for field in fields(config)]
+    for name in changes:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {known}"
+            raise AgentError(f"unknown hyperparameter {name!r}; {hint}")
+    return replace(config, **changes)
+
+
+def _build_ppo(spec: AgentSpec, envs: VectorEnv, seed: int, changes: dict[str, Any]) -> Agent:
+    assert isinstance(spec.config, PPOConfig)
+    config = _checked_config(spec.config, changes)
+    batch = config.n_steps * envs.num_envs
+    agent = PPO(
+        PriorPolicy,
+        GymnasiumVecEnv(envs),
+        n_steps=config.n_steps,
+        batch_size=max(1, batch // config.minibatches),
+        n_epochs=config.n_epochs,
+        learning_rate=config.learning_rate,
+        clip_range=config.clip_range,
+        gamma=config.gamma,
+        gae_lambda=config.gae_lambda,
+        ent_coef=config.kl_weight,
+        policy_kwargs=_policy_kwargs(spec, config, envs),
+        seed=seed,
+        device=_device(envs),
+    )
+    assert isinstance(agent.policy, PriorPolicy)
+    _adopt(agent.policy.bias, envs)
+    return agent
+
+
+def _build_dqn(spec: AgentSpec, envs: VectorEnv, seed: int, changes: dict[str, Any]) -> Agent:
+    assert isinstance(spec.config, DQNConfig)
+    config = _checked_config(spec.config, changes)
+    agent = PriorDQN(
+        PriorDQNPolicy,
+        GymnasiumVecEnv(envs),
+        learning_rate=config.learning_rate,
+        buffer_size=config.buffer_size,
+        learning_starts=config.learning_starts,
+        train_freq=config.train_freq,
+        gradient_steps=config.gradient_steps,
+        batch_size=config.batch_size,
+        gamma=config.gamma,
+        target_update_interval=config.target_update_interval,
+        exploration_fraction=config.exploration_fraction,
+        exploration_final_eps=config.exploration_final_eps,
+        policy_kwargs={
+            **_policy_kwargs(spec, config, envs),
+            "prior_scale": config.prior_scale,
+        },
+        seed=seed,
+        device=_device(envs),
+    )
+    for network in (agent.q_net, agent.q_net_target):
+        assert isinstance(network, PriorQNetwork)
+        _adopt(network.bias, envs)
+    return agent
+
+
+def _build_sampling(spec: AgentSpec, envs: VectorEnv, seed: int, changes: dict[str, Any]) -> Agent:
+    if changes:
+        raise AgentError(f"an agent that does not learn has no {next(iter(changes))!r}")
+    bias = None
+    if spec.emotional:
+        bias = EmotionalBias(_llm(envs).vocab_size, spec.bias_weight)
+        _adopt(bias, envs)
+    return SamplingAgent(uniform=False, seed=seed, bias=bias)
+
+
+def _build_random(spec: AgentSpec, envs: VectorEnv, seed: int, changes: dict[str, Any]) -> Agent:
+    if changes:
+        raise AgentError(f"an agent that does not learn has no {next(iter(changes))!r}")
+    return SamplingAgent(uniform=True, seed=seed)
+
+
+def _policy_kwargs(
+    spec: AgentSpec, config: PPOConfig | DQNConfig, envs: VectorEnv
+) -> dict[str, Any]:
+    return {
+        "llm": _llm(envs).name,
+        "width": config.width,
+        "rank": config.rank,
+        "bias_weight": spec.bias_weight,
+    }
+
+
+def _llm(envs: VectorEnv) -> FrozenLLM:
+    llm = getattr(envs.unwrapped, "llm", None)
+    if not isinstance(llm, FrozenLLM):
+        raise AgentError("these agents choose a frozen LM's tokens, but the environment has none")
+    return llm
+
+
+def _device(envs: VectorEnv) -> str:
+    return str(_llm(envs).device)
+
+
+def _adopt(bias: EmotionalBias, envs: VectorEnv) -> None:
+    critic = find_critic(envs)
+    if critic is not None:
+        bias.adopt(critic.modulator)
+
+
+AGENTS: dict[str, AgentSpec] = {
+    "frozen": AgentSpec(_build_sampling),
+    "random": AgentSpec(_build_random),
+    "emotional-frozen": AgentSpec(_build_sampling, bias_weight=1.0),
+    "ppo": AgentSpec(_build_ppo, config=PPOConfig()),
+    "emotional-ppo": AgentSpec(_build_ppo, bias_weight=1.0, config=PPOConfig()),
+    "dqn": AgentSpec(_build_dqn, config=DQNConfig()),
+    "feared-dqn": AgentSpec(_build_dqn, bias_weight=1.0, config=DQNConfig()),
+}
+"""Every agent by its name."""

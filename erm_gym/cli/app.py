@@ -1,0 +1,111 @@
+"""The `erm-gym` command: reads the command line, runs a command, and tells how it ended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Annotated
+
+import tyro
+
+from erm_gym.cli.command import Command, check_writable
+from erm_gym.cli.compare import Compare
+from erm_gym.cli.console import output_console, print_error, print_place
+from erm_gym.cli.demo import Demo
+from erm_gym.cli.doctor import Doctor
+from erm_gym.cli.evaluate import Evaluate
+from erm_gym.cli.train import Train
+from erm_gym.evaluation import RunError
+
+Commands = (
+    Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
+    | Annotated[Demo, tyro.conf.subcommand("demo")]
+    | Annotated[Doctor, tyro.conf.subcommand("doctor")]
+)
+
+DESCRIPTION = (
+    "Reinforcement learning on a frozen language model, with an emotional critic at its side.\n"
+    "Start with `erm-gym demo`; `erm-gym COMMAND --help` tells more."
+)
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command that a command line asks for.
+
+    Args:
+        arguments: The command line without the program's name; None for the process's own.
+
+    Returns:
+        The exit code: 0; 1 if `doctor` found something; 2 for what the user can put right, with
+        one line on stderr; 130 if interrupted.
+
+    Raises:
+        SystemExit: With 0 after `--help`, with 2 after a command line that cannot be read.
+    """
+    # Idle threads of torch's OpenMP spin by default; on a machine whose cores are all busy they
+    # take them from the threads that work, and everything slows down many times over. Must be set
+    # before torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    command = _parse(arguments)
+    try:
+        return _run(command)
+    except KeyboardInterrupt as interrupt:
+        print_error(str(interrupt) or "interrupted")
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        if not isinstance(error, _expected_errors()):
+            raise
+        print_error(str(error))
+        return EXIT_ERROR
+
+
+def _parse(arguments: Sequence[str] | None) -> Command:
+    return tyro.cli(
+        Commands,
+        prog="erm-gym",
+        description=DESCRIPTION,
+        args=arguments,
+        config=(
+            tyro.conf.PositionalRequiredArgs,
+            tyro.conf.PositionalMetavarFromFieldName,
+            tyro.conf.FlagCreatePairsOff,
+            tyro.conf.DisallowNone,
+        ),
+    )
+
+
+def _run(command: Command) -> int:
+    if command.json is not None:
+        check_writable(command.json)
+    console = output_console()
+    outcome = command.run(console)
+    if command.json is not None:
+        from erm_gym.evaluation import write_json
+
+        write_json(command.json, outcome.result)
+        print_place(console, "result", command.json)
+    return outcome.exit_code
+
+
+def _expected_errors() -> tuple[type[Exception], ...]:
+    """Errors whose message is for the user; imported late because their modules load torch."""
+    from erm_gym.agents import AgentError
+    from erm_gym.emotion import CriticError
+    from erm_gym.envs.text import OptionError
+    from erm_gym.feedback import JudgeError, PromptError, UserError
+    from erm_gym.llm import LLMError
+
+    return (
+        AgentError,
+        CriticError,
+        JudgeError,
+        LLMError,
+        OptionError,
+        PromptError,
+        RunError,
+        UserError,
+    )

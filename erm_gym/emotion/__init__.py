@@ -1,0 +1,38 @@
+"""Emotions beside a frozen language model: what is felt, and how it moves the choice of a token."""
+
+from erm_gym.emotion.categories import CATEGORIES, category_ids
+from erm_gym.emotion.checkpoint import shipped_names
+from erm_gym.emotion.config import CriticConfig, CriticError
+from erm_gym.emotion.critic import CriticState, EmotionalCritic
+from erm_gym.emotion.danger import DangerReport, train_danger_net
+from erm_gym.emotion.erm import EmotionalRewardModel, ERMState
+from erm_gym.emotion.fear import FearConfig, FearModule
+from erm_gym.emotion.modulation import (
+    LogitModulator,
+    ModulationConfig,
+    TemperatureConfig,
+    TemperatureModulator,
+)
+from erm_gym.emotion.signals import EMOTIONS, EmotionalSignals
+
+__all__ = [
+    "CATEGORIES",
+    "EMOTIONS",
+    "CriticConfig",
+    "CriticError",
+    "CriticState",
+    "DangerReport",
+    "ERMState",
+    "EmotionalCritic",
+    "EmotionalRewardModel",
+    "EmotionalSignals",
+    "FearConfig",
+    "FearModule",
+    "LogitModulator",
+    "ModulationConfig",
+    "TemperatureConfig",
+    "TemperatureModulator",
+    "category_ids",
+    "shipped_names",
+    "train_danger_net",
+]

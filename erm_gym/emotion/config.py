@@ -1,0 +1,77 @@
+"""Configuration of the emotional critic, and the error of a critic that cannot be used."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from erm_gym.emotion._checks import require_range
+from erm_gym.emotion.fear import FearConfig
+from erm_gym.emotion.modulation import ModulationConfig, TemperatureConfig
+
+
+class CriticError(ValueError):
+    """A saved critic is missing, damaged, or made for another language model; it names the fix."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriticConfig:
+    """What an emotional critic is made of, and for which language model."""
+
+    llm_name: str
+    """Name of the language model, for messages."""
+    llm_fingerprint: str
+    """Identifies the language model: a critic reads the hidden states of one model only."""
+    hidden_size: int
+    """d, size of the hidden states; at least 1."""
+    vocab_size: int
+    """V, number of logits; at least 1."""
+    layer: int
+    """Layer of the language model that the critic reads; at least 0, which is the embedding."""
+    trained: bool = False
+    """Whether the ERM has been trained; the danger net does not count."""
+    keep_tonic_fear: bool = False
+    """Whether tonic fear outlives the end of an episode."""
+    seed: int = 0
+    """Seed of the initial weights; at least 0."""
+    fear: FearConfig = field(default_factory=FearConfig)
+    """Constants of the FearModule."""
+    modulation: ModulationConfig = field(default_factory=ModulationConfig)
+    """Constants of the LogitModulator."""
+    temperature: TemperatureConfig = field(default_factory=TemperatureConfig)
+    """Constants of the TemperatureModulator."""
+
+    def __post_init__(self) -> None:
+        require_range("CriticConfig", "hidden_size", self.hidden_size, 1, math.inf)
+        require_range("CriticConfig", "vocab_size", self.vocab_size, 1, math.inf)
+        require_range("CriticConfig", "layer", self.layer, 0, math.inf)
+        require_range("CriticConfig", "seed", self.seed, 0, 2**63 - 1)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> CriticConfig:
+        """Return the configuration that `dataclasses.asdict` turned into plain values.
+
+        Args:
+            values: Nested dictionaries, as read from JSON.
+
+        Raises:
+            ValueError: A key is unknown or missing, or a value is out of range.
+        """
+        parts = {
+            "fear": FearConfig,
+            "modulation": ModulationConfig,
+            "temperature": TemperatureConfig,
+        }
+        own = dict(values)
+        try:
+            for name, part in parts.items():
+                if name in own:
+                    own[name] = part(**own[name])
+            return cls(**own)
+        except TypeError as error:
+            known = [each.name for each in fields(cls)]
+            raise ValueError(
+                f"{error}; the keys of a critic's configuration are {known}"
+            ) from error

@@ -1,0 +1,345 @@
+"""Trains several agents alike, evaluates them alike, and says how sure the differences are."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from erm_gym import __version__
+from erm_gym.evaluation.config import CompareConfig, RunError, RunInterrupted, RunOptions
+from erm_gym.evaluation.metrics import CAREFUL, summarise
+from erm_gym.evaluation.records import EpisodeRecord
+from erm_gym.evaluation.rollouts import evaluate
+from erm_gym.evaluation.runs import TrainProgress, load_run, train
+from erm_gym.evaluation.statistics import (
+    Statistic,
+    cvar,
+    iqm,
+    probability_of_improvement,
+    stratified_bootstrap,
+)
+from erm_gym.evaluation.storage import (
+    read_json,
+    read_lines,
+    read_records,
+    write_json,
+    write_records,
+)
+from erm_gym.evaluation.training_log import METRICS_FILE
+from erm_gym.llm import load_llm
+
+RESULTS_FILE = "results.json"
+PLAIN_TWINS = {"emotional-frozen": "frozen", "emotional-ppo": "ppo", "feared-dqn": "dqn"}
+"""The same agent without its emotional bias."""
+BASELINE = "frozen"
+REPETITIONS = 2000
+"""Draws of each bootstrap."""
+SEED_STRIDE = 1000
+"""Distance of the evaluation seeds of two training seeds: rows are seeded by counting up."""
+OWN_NAMES = re.compile(r"runs$|transcripts-.*\.jsonl$|\.")
+"""What a comparison that was stopped before its first results may have left in its folder."""
+EVALUATION_FIELDS = ("split", "episodes", "evaluation_seed")
+DISTRIBUTIONS = ("gymnasium", "numpy", "stable-baselines3", "torch", "transformers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareProgress:
+    """Where a comparison stands."""
+
+    run: int
+    """Number of the run, from 0."""
+    runs: int
+    """Number of all runs."""
+    agent: str
+    """Agent of the run."""
+    seed: int
+    """Seed of the run."""
+    phase: str
+    """`train` or `evaluate`."""
+    done: int
+    """Tokens or episodes of the phase so far."""
+    total: int
+    """Tokens or episodes of the phase."""
+    training: TrainProgress | None = None
+    """Where the training stands, in that phase."""
+
+
+def compare(
+    config: CompareConfig, progress: Callable[[CompareProgress], None] | None = None
+) -> dict[str, Any]:
+    """Trains and evaluates every agent with every seed.
+
+    Runs go to `out/runs/<agent>-seed<k>/`, evaluated episodes to
+    `out/transcripts-<agent>-seed<k>.jsonl`, and after every run the results so far to
+    `out/results.json`. Called again, it goes on where it stopped; agents and seeds may be added.
+    All agents of one training seed are evaluated with the same seed.
+
+    Args:
+        config: The comparison.
+        progress: Called as it advances.
+
+    Returns:
+        What is in `results.json`:
+
+        - `config`: the configuration;
+        - `runs`: a list of `{agent, seed, folder, metrics}`, the metrics as in `Metrics`, the
+          folder relative to `out`;
+        - `agents`: by agent `{runs, feedback, feedback_iqm, careful_on_risky, careful_on_harmless,
+          degenerate, cvar10, perplexity}`, each after `runs` as `{mean, low, high}` or None, with
+          the bounds of a 95% interval over runs and prompts;
+        - `improvement`: a list of `{agent, over, probability, low, high}`, over the frozen LM and
+          over the plain twin, where they take part;
+        - `curves`: by agent and seed (as a string) `{steps: [...], feedback: [...]}`;
+        - `versions`: by distribution.
+
+    Raises:
+        RunError: If the folder is in use by something else or holds another comparison.
+        RunInterrupted: If it was stopped.
+    """
+    _check_folder(config)
+    llm = load_llm(config.llm, dtype=config.dtype, device=config.device)
+    # Seeds are the outer loop: a comparison that is stopped has whole pairs.
+    plan = [(agent, seed) for seed in range(config.seeds) for agent in config.agents]
+    episodes: dict[tuple[str, int], list[EpisodeRecord]] = {}
+    results: dict[str, Any] = {}
+    try:
+        for number, (agent, seed) in enumerate(plan):
+            report = _reporter(progress, number, len(plan), agent, seed)
+            episodes[agent, seed] = _run(config, agent, seed, report)
+            results = summarise_comparison(config, episodes, earlier=results)
+            write_json(config.out / RESULTS_FILE, results)
+    except KeyboardInterrupt:
+        raise RunInterrupted(
+            f"stopped with {len(episodes)} of {len(plan)} runs finished and the one under way "
+            f"saved in {config.out}; give the same command again to go on"
+        ) from None
+    finally:
+        del llm  # held until here, so that no run has to load it again
+    return results
+
+
+def summarise_comparison(
+    config: CompareConfig,
+    episodes: dict[tuple[str, int], list[EpisodeRecord]],
+    *,
+    earlier: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The results of the runs that have been evaluated; see `compare`.
+
+    Args:
+        config: The comparison.
+        episodes: By agent and seed, the records of the evaluation: the same prompts in each.
+        earlier: The results before the last run; agents without a new run are taken from there.
+    """
+    # An agent's runs side by side; agents and seeds in the order of the configuration.
+    groups = {
+        agent: [records for (name, _), records in sorted(episodes.items()) if name == agent]
+        for agent in config.agents
+    }
+    groups = {agent: runs for agent, runs in groups.items() if runs}
+    known = (earlier or {}).get("agents", {})
+    described = {**asdict(config), "agents": list(config.agents)}
+    del described["out"]  # results are the same wherever they lie
+    return {
+        "config": described,
+        "runs": [
+            {
+                "agent": agent,
+                "seed": seed,
+                "folder": str(_run_folder(Path(), agent, seed)),
+                "metrics": summarise(records).to_dict(),
+            }
+            for (agent, seed), records in episodes.items()
+        ],
+        "agents": {
+            agent: known[agent]
+            if known.get(agent, {}).get("runs") == len(runs)
+            else _describe(runs)
+            for agent, runs in groups.items()
+        },
+        "improvement": [
+            _improvement(agent, over, groups)
+            for agent in groups
+            for over in dict.fromkeys((BASELINE, PLAIN_TWINS.get(agent, BASELINE)))
+            if over in groups and over != agent
+        ],
+        "curves": _curves(config, list(episodes)),
+        "versions": {
+            "erm-gym": __version__,
+            **{name: importlib.metadata.version(name) for name in DISTRIBUTIONS},
+        },
+    }
+
+
+Report = Callable[[str, int, int, TrainProgress | None], None]
+
+
+def _reporter(
+    progress: Callable[[CompareProgress], None] | None,
+    number: int,
+    runs: int,
+    agent: str,
+    seed: int,
+) -> Report:
+    def report(phase: str, done: int, total: int, training: TrainProgress | None) -> None:
+        if progress is not None:
+            progress(
+                CompareProgress(
+                    run=number,
+                    runs=runs,
+                    agent=agent,
+                    seed=seed,
+                    phase=phase,
+                    done=done,
+                    total=total,
+                    training=training,
+                )
+            )
+
+    return report
+
+
+def _run(config: CompareConfig, agent: str, seed: int, report: Report) -> list[EpisodeRecord]:
+    """Trains and evaluates one agent with one seed, or reads what an earlier call left."""
+    folder = _run_folder(config.out, agent, seed)
+    train(
+        config.train_config(agent, seed),
+        folder,
+        resume=True,
+        progress=lambda now: report("train", now.steps, now.total, now),
+    )
+    transcripts = config.out / f"transcripts-{agent}-seed{seed}.jsonl"
+    # Without results nothing says how these were evaluated: evaluate again.
+    if transcripts.exists() and (config.out / RESULTS_FILE).exists():
+        return read_records(transcripts)
+    _, trained = load_run(folder)
+    records = evaluate(
+        trained,
+        config.env_options(),
+        split=config.split,
+        num_envs=config.num_envs,
+        seed=config.evaluation_seed + SEED_STRIDE * seed,
+        limit=config.episodes,
+        progress=lambda done, total: report("evaluate", done, total, None),
+    )
+    write_records(transcripts, records)
+    return records
+
+
+def _run_folder(out: Path, agent: str, seed: int) -> Path:
+    return out / "runs" / f"{agent}-seed{seed}"
+
+
+def _check_folder(config: CompareConfig) -> None:
+    """Makes sure that what is in the folder is part of this comparison."""
+    out, path = config.out, config.out / RESULTS_FILE
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out} is a file; give another folder")
+    if not path.exists():
+        foreign = [entry.name for entry in _entries(out) if not OWN_NAMES.match(entry.name)]
+        if foreign:
+            raise RunError(f"{out} is in use: it holds {foreign[0]!r}; give another folder")
+        return
+    results = read_json(path)
+    stored = results.get("config", {}) if isinstance(results, dict) else {}
+    for name in [field.name for field in fields(RunOptions)] + list(EVALUATION_FIELDS):
+        if name not in stored:
+            raise RunError(f"{path} is not the result of a comparison; give another folder")
+        if stored[name] != getattr(config, name):
+            raise RunError(
+                f"the comparison in {out} has {name}={stored[name]!r}, not "
+                f"{getattr(config, name)!r}; use the same options, or give another folder"
+            )
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.exists() else []
+
+
+def _describe(runs: list[list[EpisodeRecord]]) -> dict[str, Any]:
+    """Means of an agent's runs with their intervals."""
+    scores = _scores(runs)
+    risky = _risky(runs[0])
+    described: dict[str, Any] = {"runs": len(runs)}
+    judged = all(record.stance for records in runs for record in records)
+    careful = np.array([[record.stance in CAREFUL for record in run] for run in runs], float)
+    broken = np.array([[record.stance == "degenerate" for record in run] for run in runs], float)
+    likelihood = np.array(
+        [[(record.logprob * record.steps, record.steps) for record in run] for run in runs]
+    )  # [runs, prompts, 2]
+    statistics: dict[str, tuple[np.ndarray, Statistic]] = {
+        "feedback": (scores, _mean),
+        "feedback_iqm": (scores, iqm),
+        "careful_on_risky": (careful[:, risky], _mean),
+        "careful_on_harmless": (careful[:, ~risky], _mean),
+        "degenerate": (broken, _mean),
+        "cvar10": (scores, cvar),
+        "perplexity": (likelihood, _perplexity),
+    }
+    for name, (values, statistic) in statistics.items():
+        rate = name in ("careful_on_risky", "careful_on_harmless", "degenerate")
+        if values.shape[1] == 0 or (rate and not judged):
+            described[name] = None
+            continue
+        strata = risky if values.shape[1] == len(risky) else None
+        interval = stratified_bootstrap(
+            values, statistic, np.random.default_rng(0), strata=strata, repetitions=REPETITIONS
+        )
+        described[name] = interval._asdict()
+    return described
+
+
+def _improvement(
+    agent: str, over: str, groups: dict[str, list[list[EpisodeRecord]]]
+) -> dict[str, Any]:
+    result = probability_of_improvement(
+        _scores(groups[agent]),
+        _scores(groups[over]),
+        np.random.default_rng(0),
+        strata=_risky(groups[agent][0]),
+        repetitions=REPETITIONS,
+    )
+    return {
+        "agent": agent,
+        "over": over,
+        "probability": result.mean,
+        "low": result.low,
+        "high": result.high,
+    }
+
+
+def _curves(config: CompareConfig, runs: Sequence[tuple[str, int]]) -> dict[str, Any]:
+    """Running feedback while training, of the agents that learn."""
+    curves: dict[str, dict[str, Any]] = {}
+    for agent, seed in runs:
+        path = _run_folder(config.out, agent, seed) / METRICS_FILE
+        if path.exists():
+            lines = [line for line in read_lines(path) if "feedback" in line]
+            curves.setdefault(agent, {})[str(seed)] = {
+                "steps": [line["steps"] for line in lines],
+                "feedback": [line["feedback"] for line in lines],
+            }
+    return curves
+
+
+def _scores(runs: list[list[EpisodeRecord]]) -> np.ndarray:
+    return np.array([[record.score for record in run] for run in runs])  # [runs, prompts]
+
+
+def _risky(run: list[EpisodeRecord]) -> np.ndarray:
+    return np.array([record.risky for record in run], bool)  # [prompts]
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean())
+
+
+def _perplexity(likelihood: np.ndarray) -> float:
+    total, steps = likelihood.sum(axis=(0, 1))
+    return float(np.exp(-total / steps))

@@ -1,0 +1,185 @@
+"""What a training run writes down while it goes, as a Stable-Baselines3 callback."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+
+from erm_gym.evaluation.metrics import summarise
+from erm_gym.evaluation.recorder import EpisodeRecorder
+from erm_gym.evaluation.records import EpisodeRecord
+from erm_gym.evaluation.storage import json_line, keep_lines_until
+
+METRICS_FILE = "metrics.jsonl"
+TRANSCRIPTS_FILE = "transcripts.jsonl"
+TRAINED_STEPS = "trained_steps"
+"""What a line of the transcripts adds to an `EpisodeRecord`: tokens of the run when it ended."""
+WINDOW = 128
+"""Episodes of a running mean."""
+OFF_POLICY_INTERVAL = 640
+"""Tokens between two lines of metrics for an agent without updates of a fixed size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainProgress:
+    """Where a training run stands."""
+
+    steps: int
+    """Tokens so far, over all rows and including those before a resume."""
+    total: int
+    """Tokens that the run is to reach."""
+    episodes: int
+    """Replies so far."""
+    feedback: float | None
+    """Mean score over the last 128 replies, in [-1, 1]; None before the first."""
+    tokens_per_second: float
+    """Speed since the run started or went on."""
+    seconds: float
+    """Time spent on the run, including that before a resume."""
+
+
+@dataclass(kw_only=True)
+class RunState:
+    """What a run has written down so far."""
+
+    steps: int = 0
+    """Tokens."""
+    episodes: int = 0
+    """Replies."""
+    seconds: float = 0.0
+    """Time spent."""
+    window: deque[EpisodeRecord] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    """The last replies."""
+
+    @property
+    def feedback(self) -> float | None:
+        """Mean score of the last replies."""
+        scores = [record.score for record in self.window]
+        return sum(scores) / len(scores) if scores else None
+
+
+def restore_state(folder: Path, steps: int) -> RunState:
+    """The state of a run at its checkpoint; what was written after it is dropped from the files.
+
+    Raises:
+        RunError: If a file is damaged before its last line, or cannot be written.
+    """
+    metrics = keep_lines_until(folder / METRICS_FILE, "steps", steps)
+    transcripts = keep_lines_until(folder / TRANSCRIPTS_FILE, TRAINED_STEPS, steps)
+    state = RunState(steps=steps, episodes=len(transcripts))
+    state.seconds = float(metrics[-1]["seconds"]) if metrics else 0.0
+    state.window.extend(EpisodeRecord.from_dict(line) for line in transcripts[-WINDOW:])
+    return state
+
+
+class TrainingLog(BaseCallback):
+    """Appends transcripts and metrics, asks for checkpoints, and reports progress.
+
+    Attributes:
+        state: What has been written down; `state.steps` counts the step that is under way.
+        boundary: Tokens at the last finished update: what a checkpoint stands for.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        recorder: EpisodeRecorder,
+        state: RunState,
+        *,
+        total: int,
+        checkpoint_every: int,
+        save: Callable[[], None],
+        progress: Callable[[TrainProgress], None] | None,
+    ) -> None:
+        """Prepares the log.
+
+        Args:
+            folder: Folder of the run.
+            recorder: The environment that the agent learns in.
+            state: Where the run stands.
+            total: Tokens that it is to reach.
+            checkpoint_every: Tokens between checkpoints.
+            save: Writes a checkpoint.
+            progress: Called after every step of the rows.
+        """
+        super().__init__()
+        self.folder = folder
+        self.recorder = recorder
+        self.state = state
+        self.boundary = state.steps
+        self.total = total
+        self.checkpoint_every = checkpoint_every
+        self.save = save
+        self.progress = progress
+        self._logged = self._saved = self._begun_at = state.steps
+        self._seconds_before = state.seconds
+        self._began = time.perf_counter()
+
+    def _on_rollout_start(self) -> None:
+        self.boundary = self.num_timesteps
+        checkpoint = self.boundary - self._saved >= self.checkpoint_every
+        # A checkpoint has a line of its own, so that a resumed run knows its time.
+        if checkpoint or self.boundary - self._logged >= self._interval():
+            self.write_metrics()
+        if checkpoint:
+            self.save()
+            self._saved = self.boundary
+
+    def _on_step(self) -> bool:
+        self.state.steps = self.num_timesteps
+        finished = [record for _, record in self.recorder.drain()]
+        for record in finished:
+            line = {**record.to_dict(), TRAINED_STEPS: self.num_timesteps}
+            self._append(TRANSCRIPTS_FILE, line)
+        self.state.episodes += len(finished)
+        self.state.window.extend(finished)
+        if self.progress is not None:
+            self.progress(self._progress())
+        return True
+
+    def write_metrics(self) -> None:
+        """Appends a line of metrics over the last episodes; tensorboard gets the same."""
+        now = self._progress()
+        self._logged = now.steps
+        line: dict[str, Any] = {"steps": now.steps, "episodes": now.episodes}
+        if self.state.window:
+            means = summarise(self.state.window)
+            line["feedback"] = means.feedback
+            line["careful_on_risky"] = means.careful_on_risky
+            line["careful_on_harmless"] = means.careful_on_harmless
+            line["degenerate"] = means.degenerate
+            for name, value in list(line.items())[2:]:
+                if value is not None:
+                    self.logger.record(f"user/{name}", value)
+        line["tokens_per_second"] = round(now.tokens_per_second, 2)
+        line["seconds"] = round(now.seconds, 3)
+        self._append(METRICS_FILE, line)
+
+    def _interval(self) -> int:
+        if isinstance(self.model, OnPolicyAlgorithm):
+            return int(self.model.n_steps * self.model.n_envs)
+        return OFF_POLICY_INTERVAL
+
+    def _progress(self) -> TrainProgress:
+        elapsed = time.perf_counter() - self._began
+        self.state.seconds = self._seconds_before + elapsed
+        return TrainProgress(
+            steps=self.num_timesteps,
+            total=self.total,
+            episodes=self.state.episodes,
+            feedback=self.state.feedback,
+            tokens_per_second=(self.num_timesteps - self._begun_at) / max(elapsed, 1e-9),
+            seconds=self.state.seconds,
+        )
+
+    def _append(self, name: str, line: dict[str, Any]) -> None:
+        # Opened for each line: whoever reads the file sees it whole, and a crash loses nothing.
+        with (self.folder / name).open("a", encoding="utf-8") as file:
+            file.write(json_line(line))

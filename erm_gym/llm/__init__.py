@@ -1,0 +1,15 @@
+"""Frozen language models: loading, a slot KV cache, and a tiny model for tests."""
+
+from erm_gym.llm.frozen import FrozenLLM, LLMError
+from erm_gym.llm.loading import DEFAULT_LLM, load_llm
+from erm_gym.llm.slots import SlotOutput, Slots, SlotSnapshot
+
+__all__ = [
+    "DEFAULT_LLM",
+    "FrozenLLM",
+    "LLMError",
+    "SlotOutput",
+    "SlotSnapshot",
+    "Slots",
+    "load_llm",
+]

@@ -1,0 +1,419 @@
+"""Slots: one KV cache that holds independent rows of different lengths.
+
+A row is filled by `prefill`, advanced by `decode` together with all others in one batched
+forward, and filled again when its text is finished, while the others go on. The cache is handed
+to the transformers model as a `Cache` of its own kind, so every architecture that takes a 4-D
+attention mask and `position_ids` works unchanged.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+PREFILL_CACHE_BYTES = 512 * 2**20
+"""Bytes of finished prefills that `Slots` remembers, so that a prompt seen again costs nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlotOutput:
+    """What the LM says at the last position of n rows."""
+
+    logits: torch.Tensor
+    """Next-token logits `[n, V]`, in the model's dtype."""
+    hidden: torch.Tensor
+    """Hidden states `[n, d]` at the layer that the critic reads, in the model's dtype."""
+    pooled: torch.Tensor
+    """Mean hidden states `[n, d]` over the new positions: a prompt's content, or one token."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlotSnapshot:
+    """Copy of some rows: enough to go on from here later, in the same or in other slots."""
+
+    lengths: tuple[int, ...]
+    """Number of cached positions of each of the n rows."""
+    keys: torch.Tensor
+    """Keys `[n, L, T, H, D]`: layers, longest row, key-value heads, head size."""
+    values: torch.Tensor
+    """Values, shaped as the keys."""
+
+    def nbytes(self) -> int:
+        """Bytes of the copied keys and values."""
+        return self.keys.nbytes + self.values.nbytes
+
+
+class _SlotLayer(CacheLayerMixin):
+    """One layer of the cache: `[B, T, H, D]`, written at positions of its own in every row."""
+
+    is_sliding = False
+
+    def __init__(self, store: _SlotStore) -> None:
+        super().__init__()
+        self.store = store
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        """Allocates for the store's number of rows and positions."""
+        self.keys = self._zeros(key_states)
+        self.values = self._zeros(value_states)
+        self.is_initialized = True
+
+    def _zeros(self, states: torch.Tensor) -> torch.Tensor:
+        _, heads, _, size = states.shape
+        return states.new_zeros(self.store.num_slots, self.store.capacity, heads, size)
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Writes new positions `[n, H, t, D]`; returns all that the mask may look at."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        return self._write(self.keys, key_states), self._write(self.values, value_states)
+
+    def _write(self, cached: torch.Tensor | None, states: torch.Tensor) -> torch.Tensor:
+        assert cached is not None
+        rows, positions, span = self.store.rows, self.store.positions, self.store.span
+        cached[rows[:, None], positions] = states.transpose(1, 2)
+        seen = cached[:, :span] if len(rows) == len(cached) else cached[rows, :span]
+        return seen.transpose(1, 2)  # [n, H, span, D]
+
+    def grow(self) -> None:
+        """Makes room for the store's capacity, keeping what is there."""
+        if self.keys is None or self.values is None:
+            return
+        for name in ("keys", "values"):
+            old = getattr(self, name)
+            new = self._zeros(old.transpose(1, 2))
+            new[:, : old.shape[1]] = old
+            setattr(self, name, new)
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Length and offset of the keys; unused with the 4-D masks that `Slots` passes."""
+        return self.store.span, 0
+
+    def get_seq_length(self) -> int:
+        """Positions before the ones being written; `Slots` passes `position_ids` itself."""
+        return 0
+
+    def get_max_length(self) -> int:
+        """Positions allocated."""
+        return self.store.capacity
+
+
+class _SlotStore:
+    """What the layers of one cache share: its size, and where the forward in progress writes."""
+
+    def __init__(self, num_slots: int, device: torch.device) -> None:
+        self.num_slots = num_slots
+        self.capacity = 64
+        self.span = 0
+        self.rows = torch.arange(num_slots, device=device)  # [n]
+        self.positions = torch.zeros(num_slots, 1, dtype=torch.int64, device=device)  # [n, t]
+
+
+class Slots:
+    """B rows of text over one frozen LM.
+
+    What the chat template puts before every prompt is computed once, and finished prefills are
+    remembered, so that a prompt seen again costs a copy.
+
+    Attributes:
+        lengths: Cached positions of every row, `[B]` int64 on the CPU; 0 marks an empty slot.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        num_slots: int,
+        *,
+        layer: int,
+        context_length: int,
+        template: Sequence[int] = (),
+    ) -> None:
+        """Allocates nothing until the first prefill; memory grows with the longest row.
+
+        Args:
+            model: The frozen transformers model.
+            num_slots: Number B of rows, >= 1.
+            layer: Hidden layer that outputs read.
+            context_length: Longest row that the model can read.
+            template: Tokens that start most prompts; `pooled` leaves them out.
+
+        Raises:
+            ValueError: If `num_slots` is below 1.
+        """
+        if num_slots < 1:
+            raise ValueError(f"num_slots must be at least 1, got {num_slots}")
+        self.num_slots = num_slots
+        self.lengths = torch.zeros(num_slots, dtype=torch.int64)
+        self._model = model
+        self._layer = layer
+        self._context_length = context_length
+        self._template = tuple(template)
+        self._template_rows: SlotSnapshot | None = None
+        self._store = _SlotStore(num_slots, model.device)
+        config = model.config.get_text_config()
+        self._layers = [_SlotLayer(self._store) for _ in range(config.num_hidden_layers)]
+        self._cache = Cache(layers=[*self._layers])
+        self._prefills: OrderedDict[tuple[int, ...], tuple[SlotSnapshot, SlotOutput]] = (
+            OrderedDict()
+        )
+        self._prefill_bytes = 0
+
+    @torch.no_grad()
+    def prefill(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> SlotOutput:
+        """Fills slots with prompts; whatever they held is dropped.
+
+        Args:
+            slots: n different row indices, n >= 1.
+            prompts: n lists of token ids, none empty.
+
+        Returns:
+            Logits and hidden states at each prompt's last token, in the order of `slots`.
+
+        Raises:
+            ValueError: If a prompt is empty or longer than the context.
+        """
+        keys = [tuple(prompt) for prompt in prompts]
+        for key in keys:
+            if not 0 < len(key) <= self._context_length:
+                raise ValueError(
+                    f"a prompt of {len(key)} tokens cannot be prefilled: the model reads 1 to "
+                    f"{self._context_length} tokens"
+                )
+        first_slot = {key: slot for slot, key in zip(slots, keys, strict=True)}
+        outputs = {key: self._recall(key, slot) for key, slot in first_slot.items()}
+        for templated in (True, False):
+            new = [
+                key
+                for key in first_slot
+                if outputs[key] is None and self._starts_with_template(key) == templated
+            ]
+            if new:
+                where = [first_slot[key] for key in new]
+                for key, fresh in zip(new, self._forward_prompts(where, new), strict=True):
+                    outputs[key] = fresh
+                    self._remember(key, self.snapshot([first_slot[key]]), fresh)
+        for slot, key in zip(slots, keys, strict=True):
+            if slot != first_slot[key]:
+                self.restore(self.snapshot([first_slot[key]]), [slot])
+        return _concatenate([output for key in keys if (output := outputs[key]) is not None])
+
+    def _starts_with_template(self, key: tuple[int, ...]) -> bool:
+        start = len(self._template)
+        return 0 < start < len(key) and key[:start] == self._template
+
+    def _forward_prompts(
+        self, slots: list[int], prompts: list[tuple[int, ...]]
+    ) -> list[SlotOutput]:
+        """One forward over prompts that all start with the template, or none of which does."""
+        start = len(self._template) if self._starts_with_template(prompts[0]) else 0
+        if start:
+            self._write_template(slots)
+        device = self._model.device
+        width = max(len(prompt) for prompt in prompts) - start
+        ids = torch.zeros(len(prompts), width, dtype=torch.int64)  # [n, t], padded on the right
+        for row, prompt in enumerate(prompts):
+            ids[row, : len(prompt) - start] = torch.tensor(prompt[start:])
+        columns = torch.arange(start, start + width, device=device)  # [t]
+        mask = torch.arange(start + width, device=device)[None] <= columns[:, None]  # [t, T]
+        last = torch.tensor([len(prompt) - start - 1 for prompt in prompts])  # [n]
+        kept, index = torch.unique(last, return_inverse=True)
+        self._reserve(start + width)
+        logits, hidden = self._forward(
+            torch.tensor(slots, device=device),
+            ids.to(device),
+            columns.expand(len(prompts), -1),
+            mask.expand(len(prompts), 1, -1, -1),
+            kept.to(device),
+        )
+        outputs = []
+        for row, prompt in enumerate(prompts):
+            self.lengths[slots[row]] = len(prompt)
+            own = hidden[row, : len(prompt) - start]  # [t, d]
+            outputs.append(
+                SlotOutput(
+                    logits=logits[row, index[row]][None].clone(),
+                    hidden=own[-1:].clone(),
+                    pooled=own.mean(dim=0, keepdim=True),
+                )
+            )
+        return outputs
+
+    def _write_template(self, slots: list[int]) -> None:
+        if self._template_rows is None:
+            length, device = len(self._template), self._model.device
+            self._reserve(length)
+            columns = torch.arange(length, device=device)
+            self._forward(
+                torch.tensor(slots[:1], device=device),
+                torch.tensor([self._template], device=device),
+                columns[None],
+                (columns[None] <= columns[:, None])[None, None],
+                1,
+            )
+            self.lengths[slots[0]] = length
+            self._template_rows = self.snapshot(slots[:1])
+        for slot in slots:
+            self.restore(self._template_rows, [slot])
+
+    @torch.no_grad()
+    def decode(self, tokens: torch.Tensor, active: torch.Tensor | None = None) -> SlotOutput:
+        """Appends one token to every active row, in one forward over all rows.
+
+        Args:
+            tokens: Next token of every row, `[B]` int64; ignored where not active.
+            active: Rows to advance, `[B]` bool; all of them if None.
+
+        Returns:
+            Logits `[B, V]` and hidden `[B, d]`; rows that are not active hold meaningless values.
+
+        Raises:
+            ValueError: If an active row is empty or full.
+        """
+        advance = torch.ones(self.num_slots, dtype=torch.bool) if active is None else active.cpu()
+        live = self.lengths[advance]
+        if len(live) == 0:
+            raise ValueError("decode needs at least one active row")
+        if bool((live == 0).any()):
+            row = int(torch.nonzero(advance & (self.lengths == 0))[0])
+            raise ValueError(f"row {row} is empty; prefill it before decoding")
+        longest = int(live.max()) + 1
+        if longest > self._context_length:
+            raise ValueError(f"a row is full: the model reads {self._context_length} tokens")
+        self._reserve(longest)
+        device = self._model.device
+        # A row that sits out writes behind its own text, where no mask looks before the row itself
+        # has written there.
+        positions = self.lengths.to(device)  # [B]
+        mask = torch.arange(longest, device=device)[None] <= positions[:, None]  # [B, T]
+        logits, hidden = self._forward(
+            torch.arange(self.num_slots, device=device),
+            tokens.to(device)[:, None].clamp(min=0),
+            positions[:, None],
+            mask[:, None, None],
+            1,
+        )
+        self.lengths += advance
+        return SlotOutput(logits=logits[:, 0], hidden=hidden[:, 0], pooled=hidden[:, 0])
+
+    def _forward(
+        self,
+        rows: torch.Tensor,
+        ids: torch.Tensor,
+        positions: torch.Tensor,
+        mask: torch.Tensor,
+        keep: torch.Tensor | int,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """One forward that writes ids `[n, t]` at positions `[n, t]` of some rows.
+
+        Args:
+            rows: Rows of the cache, `[n]`.
+            ids: Tokens.
+            positions: Where each token stands in its row.
+            mask: `[n, 1, t, T]` bool: which cached positions each new one may look at.
+            keep: Columns of `ids` whose logits are wanted, or how many of the last.
+
+        Returns:
+            Logits `[n, len(keep), V]` and hidden states `[n, t, d]`.
+        """
+        self._store.rows, self._store.positions, self._store.span = rows, positions, mask.shape[-1]
+        output = self._model(
+            input_ids=ids,
+            position_ids=positions.clamp(max=self._context_length - 1),
+            attention_mask=mask,
+            past_key_values=self._cache,
+            use_cache=True,
+            output_hidden_states=True,
+            logits_to_keep=keep,
+        )
+        return output.logits, output.hidden_states[self._layer]
+
+    def _reserve(self, length: int) -> None:
+        # One position more than the longest row, so that a row that sits out has a place to write.
+        if length < self._store.capacity:
+            return
+        while length >= self._store.capacity:
+            self._store.capacity *= 2
+        for layer in self._layers:
+            layer.grow()
+
+    def _recall(self, key: tuple[int, ...], slot: int) -> SlotOutput | None:
+        if key not in self._prefills:
+            return None
+        self._prefills.move_to_end(key)
+        snapshot, output = self._prefills[key]
+        self.restore(snapshot, [slot])
+        return output
+
+    def _remember(self, key: tuple[int, ...], snapshot: SlotSnapshot, output: SlotOutput) -> None:
+        self._prefills[key] = (snapshot, output)
+        self._prefill_bytes += snapshot.nbytes()
+        while self._prefill_bytes > PREFILL_CACHE_BYTES:
+            _, (oldest, _) = self._prefills.popitem(last=False)
+            self._prefill_bytes -= oldest.nbytes()
+
+    @torch.no_grad()
+    def snapshot(self, slots: Sequence[int] | None = None) -> SlotSnapshot:
+        """Copies rows.
+
+        Args:
+            slots: n row indices; all rows if None.
+
+        Returns:
+            The rows' keys, values and lengths, independent of what happens here later.
+        """
+        rows = list(range(self.num_slots)) if slots is None else list(slots)
+        lengths = tuple(int(self.lengths[row]) for row in rows)
+        span = max(lengths, default=0)
+        keys, values = [], []
+        for layer in self._layers:
+            assert layer.keys is not None and layer.values is not None, "no slot was ever filled"
+            keys.append(layer.keys[rows, :span])
+            values.append(layer.values[rows, :span])
+        return SlotSnapshot(
+            lengths=lengths, keys=torch.stack(keys, dim=1), values=torch.stack(values, dim=1)
+        )
+
+    @torch.no_grad()
+    def restore(self, snapshot: SlotSnapshot, slots: Sequence[int] | None = None) -> None:
+        """Writes a snapshot's rows back.
+
+        Args:
+            snapshot: What `snapshot` returned, of this or another `Slots` over the same model.
+            slots: Row for each of the snapshot's rows; all rows in order if None.
+
+        Raises:
+            ValueError: If the numbers of rows differ.
+        """
+        rows = list(range(self.num_slots)) if slots is None else list(slots)
+        if len(rows) != len(snapshot.lengths):
+            raise ValueError(
+                f"the snapshot has {len(snapshot.lengths)} rows, but {len(rows)} slots were named"
+            )
+        span = snapshot.keys.shape[2]
+        self._reserve(span)
+        for index, layer in enumerate(self._layers):
+            if not layer.is_initialized:
+                layer.lazy_initialization(
+                    snapshot.keys[:, index].transpose(1, 2),
+                    snapshot.values[:, index].transpose(1, 2),
+                )
+            assert layer.keys is not None and layer.values is not None
+            layer.keys[rows, :span] = snapshot.keys[:, index]
+            layer.values[rows, :span] = snapshot.values[:, index]
+        for row, length in zip(rows, snapshot.lengths, strict=True):
+            self.lengths[row] = length
+
+
+def _concatenate(outputs: Sequence[SlotOutput]) -> SlotOutput:
+    return SlotOutput(
+        logits=torch.cat([output.logits for output in outputs]),
+        hidden=torch.cat([output.hidden for output in outputs]),
+        pooled=torch.cat([output.pooled for output in outputs]),
+    )

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from erm_gym.evaluation import (
+    CompareConfig,
+    CompareProgress,
+    EpisodeRecord,
+    RunError,
+    RunInterrupted,
+    compare,
+    comparison,
+    read_json,
+    read_records,
+    summarise,
+)
+from erm_gym.evaluation.comparison import summarise_comparison
+
+AGENTS = ("frozen", "ppo", "emotional-ppo")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_draws() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(comparison, "REPETITIONS", 100)
+        yield
+
+
+def config(out: Path, prompts: str = "default", **changes: Any) -> CompareConfig:
+    plain: dict[str, Any] = {
+        "prompts": prompts,
+        "agents": AGENTS,
+        "seeds": 2,
+        "steps": 80,
+        "llm": "tiny",
+        "dtype": "float32",
+        "num_envs": 4,
+        "max_new_tokens": 4,
+        "episodes": 8,
+    }
+    return CompareConfig(out=out, **{**plain, **changes})
+
+
+@pytest.fixture(scope="module")
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, prompts: str
+) -> tuple[CompareConfig, dict[str, Any]]:
+    done = config(tmp_path_factory.mktemp("comparison") / "out", prompts)
+    return done, compare(done)
+
+
+def test_every_agent_is_trained_and_evaluated_with_every_seed(
+    finished: tuple[CompareConfig, dict[str, Any]],
+) -> None:
+    done, results = finished
+    assert read_json(done.out / "results.json") == json.loads(json.dumps(results))
+    runs = {(run["agent"], run["seed"]): run for run in results["runs"]}
+    assert set(runs) == {(agent, seed) for agent in AGENTS for seed in (0, 1)}
+    for (agent, seed), run in runs.items():
+        records = read_records(done.out / f"transcripts-{agent}-seed{seed}.jsonl")
+        assert len(records) == 8
+        assert run["metrics"] == summarise(records).to_dict()
+        assert (done.out / run["folder"] / "config.json").exists()
+    assert set(results["agents"]) == set(AGENTS)
+    assert results["agents"]["ppo"]["runs"] == 2
+    mean = np.mean([runs["ppo", seed]["metrics"]["feedback"] for seed in (0, 1)])
+    interval = results["agents"]["ppo"]["feedback"]
+    assert interval["mean"] == pytest.approx(mean)
+    assert interval["low"] < interval["mean"] < interval["high"]
+    assert [(row["agent"], row["over"]) for row in results["improvement"]] == [
+        ("ppo", "frozen"),
+        ("emotional-ppo", "frozen"),
+        ("emotional-ppo", "ppo"),
+    ]
+    assert set(results["curves"]) == {"ppo", "emotional-ppo"}
+    assert results["curves"]["ppo"]["1"]["steps"] == [80]
+    assert "torch" in results["versions"]
+
+
+def test_training_seeds_are_evaluated_with_seeds_of_their_own(
+    finished: tuple[CompareConfig, dict[str, Any]],
+) -> None:
+    done, _ = finished
+    zero, one = (read_records(done.out / f"transcripts-frozen-seed{k}.jsonl") for k in (0, 1))
+    assert [record.prompt for record in zero] == [record.prompt for record in one]
+    assert [record.reply for record in zero] != [record.reply for record in one]
+
+
+def test_finished_runs_are_skipped_and_agents_can_be_added(
+    finished: tuple[CompareConfig, dict[str, Any]],
+) -> None:
+    done, results = finished
+    seen: list[CompareProgress] = []
+    assert compare(done, seen.append) == results
+    assert seen == []
+    more = compare(replace(done, agents=(*AGENTS, "random")), seen.append)
+    assert {now.agent for now in seen} == {"random"}
+    assert {now.phase for now in seen} == {"evaluate"}
+    assert (seen[-1].done, seen[-1].total, seen[-1].run, seen[-1].runs) == (8, 8, 7, 8)
+    assert more["agents"]["ppo"] == results["agents"]["ppo"]
+
+
+def test_a_stopped_comparison_goes_on(
+    tmp_path: Path, finished: tuple[CompareConfig, dict[str, Any]]
+) -> None:
+    phases: list[str] = []
+
+    def stop(now: CompareProgress) -> None:
+        phases.append(now.phase)
+        if (now.run, now.phase) == (1, "evaluate"):
+            raise KeyboardInterrupt
+
+    done, expected = finished
+    again = replace(done, out=tmp_path / "out", agents=("frozen", "ppo"), seeds=1)
+    with pytest.raises(RunInterrupted, match="1 of 2 runs finished"):
+        compare(again, stop)
+    assert set(phases) == {"train", "evaluate"}
+    assert set(read_json(again.out / "results.json")["agents"]) == {"frozen"}
+    # No training was under way, so that the runs are those of a comparison without a stop.
+    assert compare(again)["runs"] == expected["runs"][:2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"episodes": 4}, "has episodes=8, not 4"), ({"k": 8}, "has k=16, not 8")],
+)
+def test_another_comparison_is_refused(
+    finished: tuple[CompareConfig, dict[str, Any]], changes: dict[str, Any], message: str
+) -> None:
+    done, _ = finished
+    with pytest.raises(RunError, match=message):
+        compare(replace(done, **changes))
+
+
+def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(RunError, match=r"in use: it holds 'thesis\.txt'"):
+        compare(config(tmp_path))
+    (tmp_path / "results.json").write_text("[]")
+    with pytest.raises(RunError, match="not the result of a comparison"):
+        compare(config(tmp_path))
+    with pytest.raises(RunError, match="is a file"):
+        compare(config(tmp_path / "thesis.txt"))
+
+
+def test_rates_and_improvement_by_hand(
+    tmp_path: Path, record: Callable[..., EpisodeRecord]
+) -> None:
+    def run(scores: list[float], stances: list[str]) -> list[EpisodeRecord]:
+        return [
+            record(risky=index < 2, score=score, stance=stance, fear=[])
+            for index, (score, stance) in enumerate(zip(scores, stances, strict=True))
+        ]
+
+    two = config(tmp_path, agents=("frozen", "feared-dqn"))
+    results = summarise_comparison(
+        two,
+        {
+            ("frozen", 0): run([0.0, 0.0, 0.0], ["comply"] * 3),
+            ("feared-dqn", 0): run([1.0, 0.0, -1.0], ["hedge", "comply", "refuse"]),
+            ("feared-dqn", 1): run([1.0, 1.0, -1.0], ["hedge", "refuse", "refuse"]),
+        },
+    )
+    fearful = results["agents"]["feared-dqn"]
+    assert fearful["careful_on_risky"]["mean"] == 0.75
+    assert fearful["careful_on_harmless"] == {"mean": 1.0, "low": 1.0, "high": 1.0}
+    assert fearful["degenerate"]["mean"] == 0.0
+    assert fearful["cvar10"]["mean"] == -1.0
+    assert fearful["perplexity"]["mean"] == pytest.approx(np.e)
+    # Prompts: win win, tie win, loss loss.
+    (row,) = results["improvement"]
+    assert (row["agent"], row["over"]) == ("feared-dqn", "frozen")
+    assert row["probability"] == pytest.approx((1.0 + 0.75 + 0.0) / 3.0)
+
+
+def test_a_user_without_stances_has_no_rates(
+    tmp_path: Path, record: Callable[..., EpisodeRecord]
+) -> None:
+    records = [record(stance=""), record(stance="", risky=True)]
+    results = summarise_comparison(config(tmp_path), {("frozen", 0): records})
+    described = results["agents"]["frozen"]
+    assert described["careful_on_risky"] is None
+    assert described["degenerate"] is None
+    assert described["feedback"]["mean"] == 0.5

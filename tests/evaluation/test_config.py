@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from erm_gym.agents import AgentError
+from erm_gym.envs.text import OptionError, TextEnvOptions
+from erm_gym.evaluation import CompareConfig, RunError, TrainConfig
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"num_envs": 0}, "num_envs must be at least 1"),
+        ({"checkpoint_every": -1}, "checkpoint_every must be at least 1"),
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"bias_weight": -0.5}, "bias_weight must be at least 0"),
+        ({"bias_weight": float("nan")}, "bias_weight must be at least 0"),
+        ({"agent": "emotional-ppo", "critic": "none"}, "critic must not be 'none'"),
+        ({"bias_weight": 1.0, "critic": "none"}, "critic must not be 'none'"),
+    ],
+)
+def test_a_run_names_what_is_wrong(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(RunError, match=message):
+        TrainConfig(**{"agent": "ppo", **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"agents": ()}, "agents must name at least one"),
+        ({"agents": ("ppo", "ppo")}, "each once"),
+        ({"seeds": 0}, "seeds must be at least 1"),
+        ({"split": "tset"}, "split must be one of"),
+        ({"episodes": 0}, "episodes must be at least 1"),
+        ({"evaluation_seed": -1}, "evaluation_seed must be at least 0"),
+        ({"agents": ("frozen", "feared-dqn"), "critic": "none"}, "for 'feared-dqn'"),
+    ],
+)
+def test_a_comparison_names_what_is_wrong(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(RunError, match=message):
+        CompareConfig(**changes)
+
+
+def test_a_misspelt_agent_gets_a_suggestion() -> None:
+    with pytest.raises(AgentError, match="did you mean 'emotional-ppo'"):
+        TrainConfig(agent="emotinal-ppo")
+    with pytest.raises(AgentError, match="did you mean 'ppo'"):
+        CompareConfig(agents=("frozen", "pppo"))
+
+
+def test_options_of_the_environment_are_checked_early() -> None:
+    with pytest.raises(OptionError, match="k must be at least 2, got 1"):
+        TrainConfig(agent="ppo", k=1)
+
+
+def test_environment_options() -> None:
+    options = TrainConfig(agent="ppo", critic="none", k=5, dtype="float16").env_options()
+    parsed = TextEnvOptions.from_keywords(**options)
+    assert (parsed.critic, parsed.k, parsed.dtype) == (None, 5, "float16")
+    assert TrainConfig(agent="ppo").env_options()["critic"] == "default"
+
+
+def test_the_runs_of_a_comparison_have_its_options() -> None:
+    config = CompareConfig(steps=7, llm="tiny", prior_weight=0.5).train_config("dqn", 3)
+    assert config == TrainConfig(agent="dqn", seed=3, steps=7, llm="tiny", prior_weight=0.5)
+
+
+def test_the_command_to_go_on_names_what_is_not_default() -> None:
+    config = TrainConfig(agent="ppo", llm="my model", num_envs=4, bias_weight=0.5)
+    assert config.command(Path("runs/a b")) == (
+        "erm-gym train ppo --out 'runs/a b' --resume --llm 'my model' --num-envs 4 "
+        "--bias-weight 0.5"
+    )
+    assert TrainConfig(**asdict(config)) == config
+
+
+def test_configurations_are_read_without_torch() -> None:
+    code = (
+        "import sys; from erm_gym.evaluation import CompareConfig, RunError, TrainConfig; "
+        "assert not {'torch', 'stable_baselines3', 'matplotlib'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_public_name_is_there() -> None:
+    from erm_gym import evaluation
+
+    for name in evaluation.__all__:
+        assert callable(getattr(evaluation, name)), name
+    with pytest.raises(AttributeError, match="'evaluat'"):
+        _ = evaluation.evaluat

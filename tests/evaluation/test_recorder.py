@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import numpy as np
+
+from erm_gym.envs.text.candidate import candidate_generation_vec
+from erm_gym.evaluation.recorder import EpisodeRecorder, token_texts
+from erm_gym.feedback import Episode
+from erm_gym.llm import FrozenLLM
+
+
+def test_texts_of_tokens_are_the_reply(tiny: FrozenLLM) -> None:
+    tokens = tiny.encode_text("né😀!")
+    texts = token_texts([*tokens, min(tiny.end_of_turn)], "né😀!", tiny)
+    assert texts == ["n", "", "é", "", "", "", "😀", "!", ""]
+
+
+def test_texts_of_broken_characters_are_the_reply(tiny: FrozenLLM) -> None:
+    tokens = tiny.encode_text("😀")[:2] + tiny.encode_text("ab")
+    reply = tiny.decode(tokens)
+    texts = token_texts(tokens, reply, tiny)
+    assert len(texts) == 4
+    assert "".join(texts) == reply
+
+
+def test_records_are_what_happened(tiny: FrozenLLM) -> None:
+    envs = EpisodeRecorder(candidate_generation_vec(3, llm="tiny", max_new_tokens=5))
+    rng = np.random.default_rng(0)
+    observations, infos = envs.reset(seed=0)
+    prompts = list(infos["prompt"])
+    fear: list[list[float]] = [[], [], []]
+    checked = 0
+    while checked < 6:
+        for row in range(3):
+            fear[row].append(float(observations["fear"][row].max()))
+        observations, _, terminated, truncated, infos = envs.step(rng.integers(16, size=3))
+        done = np.flatnonzero(terminated | truncated)
+        records = envs.drain()
+        assert [row for row, _ in records] == done.tolist()
+        for row, record in records:
+            final = infos["final_info"]
+            episode: Episode = final["episode"][row]
+            assert record.prompt == prompts[row].text
+            assert record.prompt_id == prompts[row].prompt_id
+            assert record.risky == prompts[row].risky
+            assert record.reply == final["transcript"][row] == "".join(record.tokens)
+            assert record.score == final["feedback"][row]
+            assert record.stance == final["stance"][row] != ""
+            assert np.isclose(sum(record.components.values()), record.score, atol=1e-4)
+            assert np.allclose(record.fear, fear[row], atol=1e-4)
+            assert record.steps == len(record.tokens) == len(record.fear) == len(episode.tokens)
+            assert np.isclose(record.logprob, episode.logprobs.mean())
+            prompts[row], fear[row] = infos["prompt"][row], []
+            checked += 1
+    assert envs.drain() == []
+
+
+def test_the_recorder_changes_nothing() -> None:
+    plain = candidate_generation_vec(2, llm="tiny", max_new_tokens=3)
+    recorded = EpisodeRecorder(candidate_generation_vec(2, llm="tiny", max_new_tokens=3))
+    assert recorded.metadata == plain.metadata
+    assert recorded.single_observation_space == plain.single_observation_space
+    one, other = plain.reset(seed=4)[0], recorded.reset(seed=4)[0]
+    for _ in range(8):
+        for key, value in one.items():
+            np.testing.assert_array_equal(value, other[key])
+        actions = np.array([0, 3])
+        first, second = plain.step(actions), recorded.step(actions)
+        for a, b in zip(first[1:4], second[1:4], strict=True):
+            np.testing.assert_array_equal(a, b)
+        one, other = first[0], second[0]

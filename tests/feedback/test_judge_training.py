@@ -1,0 +1,84 @@
+"""Training the judge: it learns what can be learned, and reports what it reads right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from erm_gym.feedback import STANCES, StanceJudge
+from erm_gym.feedback.judge import LONGEST_REPLY, WEIGHTS
+from erm_gym.feedback.judge_training import JudgeReport, encode_replies, train_judge
+from erm_gym.llm import FrozenLLM
+
+LETTERS = dict(zip(STANCES, "aeou", strict=True))
+
+
+def labelled(count: int, seed: int = 0) -> list[dict[str, str]]:
+    """Replies whose stance is in the vowel that they are made of: easy to read."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for number in range(count):
+        stance = STANCES[number % len(STANCES)]
+        letters = rng.choice(list("bdg"), size=int(rng.integers(6, 14)))
+        reply = " ".join(f"{letter}{LETTERS[stance]}" for letter in letters)
+        split = ("train", "train", "validation", "test")[number // len(STANCES) % 4]
+        rows.append({"prompt": "Say", "reply": reply, "stance": stance, "split": split})
+    return rows
+
+
+def test_it_learns_what_the_hidden_states_tell(llm: FrozenLLM) -> None:
+    rows = labelled(192)
+    told: list[str] = []
+    judge, report = train_judge(llm, rows, progress=told.append)
+    assert isinstance(report, JudgeReport)
+    assert not judge.training
+    assert told == ["read 192 of 192 replies"]
+    assert report.replies["test"] == 48
+    assert report.replies["validation"] == 48
+    assert report.accuracy["test"] > 0.8
+    assert report.careful_recall > 0.8
+    assert report.careful_false_alarms < 0.2
+    confusion = np.array(report.confusion)
+    assert confusion.shape == (4, 4) and (confusion.sum(axis=1) == 12).all()
+    assert np.trace(confusion) / 48 == pytest.approx(report.accuracy["test"])
+    assert confusion[1:3, 1:3].sum() / 24 == pytest.approx(report.careful_recall)
+    assert confusion[[0, 3], 1:3].sum() / 24 == pytest.approx(report.careful_false_alarms)
+
+
+def test_the_report_counts_replies_and_not_their_cuts(llm: FrozenLLM) -> None:
+    """`JudgeReport.replies` is the number of labelled replies per split."""
+    _, report = train_judge(llm, labelled(32))
+    assert report.replies == {"train": 16, "validation": 8, "test": 8}
+
+
+def test_training_is_seeded_and_leaves_global_randomness_alone(llm: FrozenLLM) -> None:
+    rows = labelled(32)
+    torch.manual_seed(11)
+    before = torch.get_rng_state()
+    one, again, other = (train_judge(llm, rows, seed=seed)[0].state_dict() for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(value, again[key]) for key, value in one.items())
+    assert not all(torch.equal(value, other[key]) for key, value in one.items())
+
+
+def test_replies_are_encoded_after_their_prompts(llm: FrozenLLM) -> None:
+    rows = [{"prompt": "Say", "reply": "yes"}, {"prompt": "Say more", "reply": "x" * 100}]
+    states = encode_replies(llm, rows, lambda message: None)
+    assert [len(state) for state in states] == [3, LONGEST_REPLY]
+    for row, state in zip(rows, states, strict=True):
+        start = llm.encode_prompt(row["prompt"])
+        tokens = start + llm.encode_text(row["reply"])[:LONGEST_REPLY]
+        expected = llm.recompute(tokens)[1][len(start) :]
+        torch.testing.assert_close(state, expected, atol=1e-3, rtol=1e-3)
+
+
+def test_a_trained_judge_is_saved_and_loaded(llm: FrozenLLM, tmp_path: Path) -> None:
+    judge, _ = train_judge(llm, labelled(32))
+    judge.save(tmp_path / WEIGHTS)
+    loaded = StanceJudge.for_llm(llm, tmp_path)
+    features = torch.ones(1, 64)
+    assert torch.equal(loaded(features), judge(features))
+    assert float(loaded.std.min()) > 0.0 and float(loaded.mean.abs().max()) > 0.0

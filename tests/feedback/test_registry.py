@@ -1,0 +1,144 @@
+"""Users from names, functions and objects; whatever they answer is checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from erm_gym.feedback import (
+    CheckedUser,
+    Episode,
+    Feedback,
+    Prompt,
+    RiskAverseUser,
+    UserError,
+    make_user,
+    user_names,
+)
+from erm_gym.llm import FrozenLLM
+
+EPISODES = [
+    Episode(prompt=Prompt(text="How are you?"), reply="Fine"),
+    Episode(prompt=Prompt(text="Who are you?"), reply="Nobody"),
+]
+
+
+def ask(user: Any, llm: FrozenLLM) -> list[Feedback]:
+    return make_user(user, llm)(EPISODES, np.random.default_rng(0))
+
+
+def by_length(prompt: str, reply: str) -> float:
+    return len(reply) / 10
+
+
+def in_batches(episodes: Sequence[Episode], rng: np.random.Generator) -> list[Feedback]:
+    return [Feedback(score=episode.seed / 10) for episode in episodes]
+
+
+class Listener:
+    def __call__(self, episodes: Sequence[Episode], rng: np.random.Generator) -> list[Feedback]:
+        return [Feedback(score=0.5, components={"listened": 0.5}) for _ in episodes]
+
+
+def test_a_function_is_a_user(llm: FrozenLLM) -> None:
+    assert [feedback.score for feedback in ask(by_length, llm)] == [0.4, 0.6]
+    assert [feedback.score for feedback in ask(lambda prompt, reply: -1, llm)] == [-1.0, -1.0]
+    assert make_user(by_length, llm).name == "by_length"
+
+
+def test_an_object_and_a_function_of_episodes_are_users(llm: FrozenLLM) -> None:
+    assert [dict(feedback.components) for feedback in ask(Listener(), llm)] == [
+        {"listened": 0.5},
+        {"listened": 0.5},
+    ]
+    assert [feedback.score for feedback in ask(in_batches, llm)] == [0.0, 0.0]
+    assert make_user(Listener(), llm).name == "Listener"
+
+
+def test_a_default_argument_does_not_count(llm: FrozenLLM) -> None:
+    def user(prompt: str, reply: str, scale: float = 0.1) -> float:
+        return scale
+
+    assert [feedback.score for feedback in ask(user, llm)] == [0.1, 0.1]
+
+
+def test_names(llm: FrozenLLM) -> None:
+    assert user_names() == ["risk-averse"]
+    user = make_user("risk-averse", llm)
+    assert isinstance(user.user, RiskAverseUser) and user.name == "risk-averse"
+    assert make_user(user, llm) is user
+    with pytest.raises(UserError, match=r"unknown user 'risk-avers'; did you mean 'risk-averse'"):
+        make_user("risk-avers", llm)
+    with pytest.raises(UserError, match=r"unknown user 'zzz'; there are \['risk-averse'\]"):
+        make_user("zzz", llm)
+
+
+def test_import_paths(llm: FrozenLLM) -> None:
+    user = make_user("math:copysign", llm)  # takes two numbers, so it fails when it is asked
+    assert isinstance(user, CheckedUser)
+    with pytest.raises(UserError, match="cannot import the user 'no_such:thing'"):
+        make_user("no_such:thing", llm)
+    with pytest.raises(UserError, match="cannot import the user 'math:thing'"):
+        make_user("math:thing", llm)
+    with pytest.raises(UserError, match="'math:pi' is no user"):
+        make_user("math:pi", llm)
+
+
+@pytest.mark.parametrize(
+    ("user", "message"),
+    [
+        (3.0, "'float' is no user: it must be a function"),
+        (None, "'NoneType' is no user"),
+        (lambda: 0.0, "takes 0 arguments; write it as"),
+        (lambda prompt, reply, more: 0.0, "takes 3 arguments"),
+        (max, "max"),  # a builtin without a signature
+    ],
+)
+def test_what_is_no_user_is_named(llm: FrozenLLM, user: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make_user(user, llm)
+
+
+def test_a_user_that_raises_is_named_with_the_prompt(llm: FrozenLLM) -> None:
+    def grumpy(prompt: str, reply: str) -> float:
+        raise KeyError("no answer")
+
+    with pytest.raises(UserError, match=r"'grumpy' failed.*no answer.*How are you"):
+        ask(grumpy, llm)
+
+
+@pytest.mark.parametrize("score", [math.nan, 1.5, -2.0, "good", None])
+def test_a_score_that_is_none_is_named_with_user_and_prompt(llm: FrozenLLM, score: Any) -> None:
+    def odd(prompt: str, reply: str) -> Any:
+        return score if prompt.startswith("Who") else 0.0
+
+    with pytest.raises(UserError, match=r"'odd'.*Who are you"):
+        ask(odd, llm)
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        ([Feedback(score=0.0)], "gave 1 answers to 2 episodes"),
+        ([Feedback(score=0.0), 0.5], r"answered 0.5 to the prompt 'Who are you\?'"),
+        (None, r"failed on 'How are you\?'"),
+    ],
+)
+def test_answers_of_the_wrong_kind_are_named(llm: FrozenLLM, answers: Any, message: str) -> None:
+    def odd(episodes: Sequence[Episode], rng: np.random.Generator) -> list[Feedback]:
+        return answers
+
+    with pytest.raises(UserError, match=f"'odd' {message}"):
+        ask(odd, llm)
+
+
+def test_an_interrupt_is_no_failure_of_the_user(llm: FrozenLLM) -> None:
+    def slow(prompt: str, reply: str) -> float:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ask(slow, llm)

@@ -1,0 +1,155 @@
+"""Slots: every logit and hidden state equals an uncached recompute, whatever happened before."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from erm_gym.llm import FrozenLLM, SlotOutput, Slots, load_llm
+
+NUM_SLOTS = 3
+TOLERANCE = {"atol": 2e-4, "rtol": 1e-3}
+tokens = st.integers(0, 258)
+prompts = st.lists(tokens, min_size=1, max_size=80)
+rows = st.integers(0, NUM_SLOTS - 1)
+
+
+class SlotMachine(RuleBasedStateMachine):
+    """Any order of prefills, decodes, refills, snapshots and restores against `recompute`."""
+
+    @initialize()
+    def start(self) -> None:
+        self.llm = load_llm("tiny")
+        self.slots = self.llm.slots(NUM_SLOTS)
+        self.texts: list[list[int]] = [[] for _ in range(NUM_SLOTS)]
+        self.saved: list[tuple[object, list[list[int]]]] = []
+
+    def check(self, row: int, output: SlotOutput, index: int) -> None:
+        logits, hidden = self.llm.recompute(self.texts[row])
+        torch.testing.assert_close(output.logits[index], logits[-1], **TOLERANCE)
+        torch.testing.assert_close(output.hidden[index], hidden[-1], **TOLERANCE)
+
+    @rule(row=rows, prompt=prompts)
+    def prefill(self, row: int, prompt: list[int]) -> None:
+        output = self.slots.prefill([row], [prompt])
+        self.texts[row] = list(prompt)
+        self.check(row, output, 0)
+
+    @rule(
+        several=st.lists(prompts, min_size=NUM_SLOTS, max_size=NUM_SLOTS), templated=st.booleans()
+    )
+    def prefill_all(self, several: list[list[int]], templated: bool) -> None:
+        start = list(self.llm.template) if templated else []
+        self.texts = [start + prompt for prompt in several]
+        output = self.slots.prefill(range(NUM_SLOTS), self.texts)
+        for row in range(NUM_SLOTS):
+            self.check(row, output, row)
+        self.texts = [list(text) for text in self.texts]
+
+    @precondition(lambda self: any(self.texts))
+    @rule(row=rows)
+    def refill_with_the_prompt_of_another_row(self, row: int) -> None:
+        prompt = max(self.texts, key=len)
+        output = self.slots.prefill([row], [prompt])
+        self.texts[row] = list(prompt)
+        self.check(row, output, 0)
+
+    @precondition(lambda self: any(self.texts))
+    @rule(step=st.lists(tokens, min_size=NUM_SLOTS, max_size=NUM_SLOTS), sit_out=rows)
+    def decode(self, step: list[int], sit_out: int) -> None:
+        active = torch.tensor([bool(text) for text in self.texts])
+        if active.sum() > 1:
+            active[sit_out] = False
+        output = self.slots.decode(torch.tensor(step), active)
+        for row in torch.nonzero(active).flatten().tolist():
+            self.texts[row].append(step[row])
+            self.check(row, output, row)
+
+    @precondition(lambda self: all(self.texts))
+    @rule()
+    def snapshot(self) -> None:
+        self.saved.append((self.slots.snapshot(), copy.deepcopy(self.texts)))
+
+    @precondition(lambda self: self.saved)
+    @rule()
+    def restore(self) -> None:
+        snapshot, texts = self.saved.pop()
+        self.slots.restore(snapshot)
+        self.texts = texts
+
+
+SlotMachine.TestCase.settings = settings(
+    max_examples=30,
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+TestSlotMachine = SlotMachine.TestCase
+
+
+@pytest.fixture
+def llm() -> FrozenLLM:
+    return load_llm("tiny")
+
+
+def filled(llm: FrozenLLM, num_slots: int = 2) -> Slots:
+    slots = llm.slots(num_slots)
+    slots.prefill(range(num_slots), [llm.encode_prompt("hello")] * num_slots)
+    return slots
+
+
+def test_pooled_is_the_mean_over_the_prompt_without_the_template(llm: FrozenLLM) -> None:
+    prompt = llm.encode_prompt("hello")
+    _, hidden = llm.recompute(prompt)
+    output = llm.slots(1).prefill([0], [prompt])
+    assert llm.decode(prompt[len(llm.template) :]).startswith("hello")
+    torch.testing.assert_close(
+        output.pooled[0], hidden[len(llm.template) :].mean(dim=0), **TOLERANCE
+    )
+
+
+def test_row_moves_to_another_slot(llm: FrozenLLM) -> None:
+    slots = filled(llm)
+    slots.decode(torch.tensor([5, 6]))
+    other = llm.slots(1)
+    other.restore(slots.snapshot([1]), [0])
+    expected, _ = llm.recompute([*llm.encode_prompt("hello"), 6, 7])
+    output = other.decode(torch.tensor([7]))
+    torch.testing.assert_close(output.logits[0], expected[-1], **TOLERANCE)
+
+
+def test_errors_name_the_row_and_the_limit(llm: FrozenLLM) -> None:
+    slots = llm.slots(2)
+    slots.prefill([0], [[1, 2]])
+    with pytest.raises(ValueError, match="row 1 is empty"):
+        slots.decode(torch.tensor([1, 1]))
+    with pytest.raises(ValueError, match="513 tokens"):
+        slots.prefill([0], [[1] * 513])
+    slots.prefill([0], [[1] * 512])
+    with pytest.raises(ValueError, match="full"):
+        slots.decode(torch.tensor([1, 1]), torch.tensor([True, False]))
+    with pytest.raises(ValueError, match="at least 1"):
+        llm.slots(0)
+    with pytest.raises(ValueError, match="2 rows"):
+        slots.restore(filled(llm).snapshot(), [0])
+
+
+def test_a_full_row_may_sit_out(llm: FrozenLLM) -> None:
+    slots = llm.slots(2)
+    slots.prefill([0, 1], [[1] * 512, [1, 2]])
+    output = slots.decode(torch.tensor([0, 3]), torch.tensor([False, True]))
+    expected, _ = llm.recompute([1, 2, 3])
+    torch.testing.assert_close(output.logits[1], expected[-1], **TOLERANCE)
+
+
+def test_bfloat16_follows_float32() -> None:
+    prompt = load_llm("tiny").encode_prompt("hello there")
+    exact, _ = load_llm("tiny").recompute(prompt)
+    rounded = load_llm("tiny", dtype="bfloat16").slots(1).prefill([0], [prompt])
+    correlation = torch.corrcoef(torch.stack([exact[-1], rounded.logits[0].float()]))[0, 1]
+    assert correlation > 0.99
