@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from erm_gym.emotion import LogitModulator
+from erm_gym.emotion import LogitModulator, ModulationConfig
 
 
 class EmotionalBias(nn.Module):
@@ -19,21 +19,26 @@ class EmotionalBias(nn.Module):
         weight: Factor of the bias, >= 0.
     """
 
-    def __init__(self, vocab_size: int, weight: float) -> None:
+    def __init__(
+        self, vocab_size: int, weight: float, modulation: Mapping[str, float] | None = None
+    ) -> None:
         """Builds a bias whose modulator is empty until `adopt` or a saved state fills it.
 
         Args:
             vocab_size: Number V of tokens.
             weight: Factor of the bias, >= 0.
+            modulation: Constants of the rules, fields of `ModulationConfig`.
 
         Raises:
             ValueError: If the weight is negative.
         """
         super().__init__()
-        if weight < 0:
+        if not weight >= 0:
             raise ValueError(f"the weight of the emotional bias must be at least 0, got {weight}")
         self.weight = weight
-        self.modulator = LogitModulator(vocab_size).requires_grad_(False)
+        self.modulator = LogitModulator(
+            vocab_size, ModulationConfig(**(modulation or {}))
+        ).requires_grad_(False)
 
     def adopt(self, modulator: LogitModulator) -> None:
         """Copies a critic's modulator."""

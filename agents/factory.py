@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import math
+import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +24,20 @@ from erm_gym.llm import FrozenLLM
 
 Agent = BaseAlgorithm | SamplingAgent
 Config = TypeVar("Config", "PPOConfig", "DQNConfig")
+
+
+LOAD_ERRORS = (
+    OSError,
+    ValueError,
+    LookupError,
+    RuntimeError,
+    EOFError,
+    AttributeError,
+    TypeError,
+    AssertionError,
+    zipfile.BadZipFile,
+)
+"""What unpacking a damaged or foreign archive raises, all the way down to torch."""
 
 
 class AgentError(ValueError):
@@ -86,6 +102,43 @@ class DQNConfig:
     """Return that one nat of the LM's log-probability is worth at first."""
 
 
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and value >= 1
+
+
+def _share(value: Any) -> bool:
+    return isinstance(value, (int, float)) and 0.0 <= value <= 1.0
+
+
+def _positive(value: Any) -> bool:
+    return isinstance(value, (int, float)) and 0.0 < value < math.inf
+
+
+def _not_negative(value: Any) -> bool:
+    return isinstance(value, (int, float)) and 0.0 <= value < math.inf
+
+
+HYPERPARAMETER_RANGES: list[tuple[str, str, Callable[[Any], bool]]] = [
+    *[
+        (name, "a whole number of at least 1", _count)
+        for name in (
+            *("n_steps", "minibatches", "n_epochs", "width", "rank", "buffer_size"),
+            *("train_freq", "gradient_steps", "batch_size", "target_update_interval"),
+        )
+    ],
+    *[
+        (name, "in [0, 1]", _share)
+        for name in ("gamma", "gae_lambda", "exploration_fraction", "exploration_final_eps")
+    ],
+    *[
+        (name, "above 0 and finite", _positive)
+        for name in ("learning_rate", "clip_range", "prior_scale")
+    ],
+    *[(name, "at least 0 and finite", _not_negative) for name in ("kl_weight", "learning_starts")],
+]
+"""Field of a configuration, what is allowed in words, and the check."""
+
+
 @dataclass(frozen=True)
 class AgentSpec:
     """How a named agent is made."""
@@ -144,7 +197,10 @@ def make_agent(name: str, envs: VectorEnv, seed: int = 0, **hyperparameters: Any
     """
     spec = agent_spec(name)
     if "bias_weight" in hyperparameters:
-        spec = replace(spec, bias_weight=float(hyperparameters.pop("bias_weight")))
+        weight = float(hyperparameters.pop("bias_weight"))
+        if not 0.0 <= weight < math.inf:
+            raise AgentError(f"bias_weight must be at least 0 and finite, got {weight}")
+        spec = replace(spec, bias_weight=weight)
     if spec.emotional and find_critic(envs) is None:
         raise AgentError(
             f"the agent {name!r} acts on emotions, but the environment has no critic; make it "
@@ -165,10 +221,12 @@ def load_agent(name: str, path: str | Path, envs: VectorEnv) -> Agent:
         AgentError: If the file is missing, damaged, or made for other spaces.
     """
     spec = agent_spec(name)
+    if not spec.learns:
+        raise AgentError(f"the agent {name!r} does not learn and is never saved; use make_agent")
     algorithm = PPO if isinstance(spec.config, PPOConfig) else PriorDQN
     try:
         return algorithm.load(path, env=GymnasiumVecEnv(envs), device="cpu")
-    except (OSError, ValueError, KeyError, RuntimeError, EOFError, AttributeError) as error:
+    except LOAD_ERRORS as error:
         raise AgentError(
             f"cannot load the agent {name!r} from {path}: {error}. The file must be one that the "
             "same agent saved in an environment with the same options"
@@ -194,7 +252,12 @@ def _checked_config(config: Config, changes: dict[str, Any]) -> Config:
             close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
             hint = f"did you mean {close[0]!r}?" if close else f"there are {known}"
             raise AgentError(f"unknown hyperparameter {name!r}; {hint}")
-    return replace(config, **changes)
+    changed = replace(config, **changes)
+    for name, allowed, valid in HYPERPARAMETER_RANGES:
+        value = getattr(changed, name, None)
+        if value is not None and not valid(value):
+            raise AgentError(f"{name} must be {allowed}, got {value!r}")
+    return changed
 
 
 def _build_ppo(spec: AgentSpec, envs: VectorEnv, seed: int, changes: dict[str, Any]) -> Agent:
@@ -261,6 +324,8 @@ def _build_sampling(spec: AgentSpec, envs: VectorEnv, seed: int, changes: dict[s
 
 
 def _build_random(spec: AgentSpec, envs: VectorEnv, seed: int, changes: dict[str, Any]) -> Agent:
+    if spec.emotional:
+        raise AgentError("the random agent has no scores that a bias_weight could act on")
     if changes:
         raise AgentError(f"an agent that does not learn has no {next(iter(changes))!r}")
     return SamplingAgent(uniform=True, seed=seed)
@@ -269,11 +334,13 @@ def _build_random(spec: AgentSpec, envs: VectorEnv, seed: int, changes: dict[str
 def _policy_kwargs(
     spec: AgentSpec, config: PPOConfig | DQNConfig, envs: VectorEnv
 ) -> dict[str, Any]:
+    critic = find_critic(envs)
     return {
         "llm": _llm(envs).name,
         "width": config.width,
         "rank": config.rank,
         "bias_weight": spec.bias_weight,
+        "modulation": None if critic is None else asdict(critic.modulator.config),
     }
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3 import DQN
+from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import Tensor
@@ -33,6 +34,7 @@ class PriorQNetwork(QNetwork):
         width: int,
         rank: int,
         bias_weight: float,
+        modulation: dict[str, float] | None,
         prior_scale: float,
         **kwargs: Any,
     ) -> None:
@@ -40,7 +42,7 @@ class PriorQNetwork(QNetwork):
         super().__init__(*args, **kwargs)
         self.prior_scale = prior_scale
         self.scorer = CandidateScorer(self.observation_space, llm, width=width, rank=rank)
-        self.bias = EmotionalBias(self.scorer.embeddings.shape[0], bias_weight)
+        self.bias = EmotionalBias(self.scorer.embeddings.shape[0], bias_weight, modulation)
         self.q_net = torch.nn.Sequential()  # replaced by the scorer
 
     def forward(self, obs: PyTorchObs) -> Tensor:
@@ -68,6 +70,7 @@ class PriorDQNPolicy(DQNPolicy):
         width: int = 128,
         rank: int = 64,
         bias_weight: float = 0.0,
+        modulation: dict[str, float] | None = None,
         prior_scale: float = 0.1,
         **kwargs: Any,
     ) -> None:
@@ -81,6 +84,7 @@ class PriorDQNPolicy(DQNPolicy):
             width: Tanh units.
             rank: Rank of the bilinear form.
             bias_weight: Weight of the fear bias; 0 is the plain agent.
+            modulation: Constants of the bias's rules, fields of `ModulationConfig`.
             prior_scale: Return that one nat of the LM's log-probability is worth at first, > 0.
             **kwargs: What Stable-Baselines3 adds.
         """
@@ -89,6 +93,7 @@ class PriorDQNPolicy(DQNPolicy):
             "width": width,
             "rank": rank,
             "bias_weight": bias_weight,
+            "modulation": modulation,
             "prior_scale": prior_scale,
         }
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)
@@ -117,11 +122,17 @@ class PriorDQN(DQN):
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """Greedy actions, except where a row explores; see Stable-Baselines3's `predict`."""
-        actions, state = self.policy.predict(observation, state, episode_start, True)
-        if deterministic or not isinstance(observation, dict):
-            return actions, state
-        logprobs = torch.as_tensor(observation["logprobs"])
+        """Greedy actions: exploration belongs to collecting experience, not to acting."""
+        return self.policy.predict(observation, state, episode_start, deterministic=True)
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Actions while collecting: greedy, except where a row explores. Also before learning."""
+        assert isinstance(self._last_obs, dict)
+        greedy, _ = self.predict(self._last_obs)
+        logprobs = torch.as_tensor(self._last_obs["logprobs"])
         sampled = torch.distributions.Categorical(logits=logprobs).sample().numpy()
         explores = torch.rand(sampled.shape).numpy() < self.exploration_rate
-        return np.where(explores, sampled, actions), state
+        actions = np.where(explores, sampled, greedy)
+        return actions, actions

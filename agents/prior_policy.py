@@ -39,6 +39,7 @@ class PriorPolicy(ActorCriticPolicy):
         width: int = 128,
         rank: int = 64,
         bias_weight: float = 0.0,
+        modulation: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
         """Builds the policy; Stable-Baselines3 passes everything but the spaces as keywords.
@@ -51,6 +52,7 @@ class PriorPolicy(ActorCriticPolicy):
             width: Tanh units of the actor and of the value function, each.
             rank: Rank of the residual's bilinear form.
             bias_weight: Weight of the emotional bias; 0 is the plain policy.
+            modulation: Constants of the bias's rules, fields of `ModulationConfig`.
             **kwargs: What Stable-Baselines3 adds.
         """
         self.prior_kwargs: dict[str, Any] = {
@@ -58,6 +60,7 @@ class PriorPolicy(ActorCriticPolicy):
             "width": width,
             "rank": rank,
             "bias_weight": bias_weight,
+            "modulation": modulation,
         }
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)
 
@@ -66,12 +69,14 @@ class PriorPolicy(ActorCriticPolicy):
         space = self.observation_space
         self.scorer = CandidateScorer(space, llm, width=width, rank=self.prior_kwargs["rank"])
         self.value_features = ObservationFeatures(space, llm)
-        self.value_trunk = tanh_trunk(self.value_features.size, width)
+        self.value_trunk = tanh_trunk(self.value_features, width)
         self.value_net = nn.Linear(width, 1)
         nn.init.zeros_(self.value_net.weight)
         nn.init.zeros_(self.value_net.bias)
         vocab_size = self.scorer.embeddings.shape[0]
-        self.bias = EmotionalBias(vocab_size, self.prior_kwargs["bias_weight"])
+        self.bias = EmotionalBias(
+            vocab_size, self.prior_kwargs["bias_weight"], self.prior_kwargs["modulation"]
+        )
         trained = [weight for weight in self.parameters() if weight.requires_grad]
         self.optimizer = self.optimizer_class(
             trained,

@@ -8,16 +8,18 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from erm_gym.llm import load_llm
+from erm_gym.llm import find_llm
 
-GROUP_SCALES = {"hidden": 12.0, "prompt_hidden": 1.0, "progress": 2.0, "emotion": 1.0, "fear": 12.0}
+GROUP_SCALES = {"hidden": 16.0, "prompt_hidden": 1.0, "progress": 2.0, "emotion": 1.0, "fear": 12.0}
 """Parts of the observation that an agent reads, and the L1 norm that each one has.
 
 Adam moves every weight by about the same amount, so the output changes with the L1 norm of what the
 weights multiply. With equal scales 576 numbers per prompt are learned by heart long before the two
-numbers of fear are used; measured on validation prompts, that doubles the over-careful replies.
+numbers of fear are used, and an agent is then over-careful with prompts that it has not seen.
 """
 HIDDEN_STATES = ("hidden", "prompt_hidden")
+INITIAL_STD = 0.3
+"""Spread that each group gives to a tanh unit at first, at most."""
 
 
 class ObservationFeatures(nn.Module):
@@ -31,6 +33,7 @@ class ObservationFeatures(nn.Module):
 
     mean: Tensor
     std: Tensor
+    largest_norm: Tensor  # [size], L2 norm of the group of each feature, of standard size
 
     def __init__(self, observation_space: spaces.Dict, llm: str) -> None:
         """Reads the statistics of the LM.
@@ -43,7 +46,13 @@ class ObservationFeatures(nn.Module):
         self.groups = [name for name in GROUP_SCALES if name in observation_space.spaces]
         sizes = [int(observation_space[name].shape[0]) for name in self.groups]  # type: ignore[index]
         self.size = sum(sizes)
-        mean, std = load_llm(llm).hidden_statistics
+        norms = [
+            GROUP_SCALES[name] / size**0.5 for name, size in zip(self.groups, sizes, strict=True)
+        ]
+        self.register_buffer(
+            "largest_norm", torch.repeat_interleave(torch.tensor(norms), torch.tensor(sizes))
+        )
+        mean, std = find_llm(llm).hidden_statistics
         self.register_buffer("mean", mean.clone())
         self.register_buffer("std", std.clone())
 
@@ -60,10 +69,16 @@ class ObservationFeatures(nn.Module):
         return torch.cat(parts, dim=-1)
 
 
-def tanh_trunk(size: int, width: int) -> nn.Sequential:
-    """A layer of tanh units over features of the scale that `ObservationFeatures` gives."""
-    linear = nn.Linear(size, width)
-    nn.init.normal_(linear.weight, std=0.3)
+def tanh_trunk(features: ObservationFeatures, width: int) -> nn.Sequential:
+    """Tanh units over the features, no group of which saturates them at first.
+
+    Args:
+        features: What the units read.
+        width: Number of units.
+    """
+    linear = nn.Linear(features.size, width)
+    with torch.no_grad():
+        linear.weight.normal_(std=INITIAL_STD).div_(features.largest_norm.clamp(min=1.0))
     return nn.Sequential(linear, nn.Tanh())
 
 
@@ -89,11 +104,11 @@ class CandidateScorer(nn.Module):
         """
         super().__init__()
         self.features = ObservationFeatures(observation_space, llm)
-        self.trunk = tanh_trunk(self.features.size, width)
+        self.trunk = tanh_trunk(self.features, width)
         self.to_rank = nn.Linear(width, rank)
         nn.init.zeros_(self.to_rank.weight)
         nn.init.zeros_(self.to_rank.bias)
-        embeddings = load_llm(llm).token_embeddings
+        embeddings = find_llm(llm).token_embeddings
         self.register_buffer("embeddings", embeddings, persistent=False)
         scale = float(embeddings.float().std()) * embeddings.shape[1] ** 0.5
         self.project = nn.Linear(embeddings.shape[1], rank, bias=False)

@@ -83,6 +83,7 @@ class Player:
         action_seeds: list[int] | None = None,
         ignored_seed: int | None = None,
         scribble: bool = False,
+        used: bool = False,
         reset_row_0_at: int | None = None,
     ) -> list[list[Event]]:
         """Plays a rollout, checks all that it returns, and gives back the events of every row."""
@@ -96,6 +97,9 @@ class Player:
         ignored = copy.deepcopy(env.single_action_space)
         ignored.seed(ignored_seed if ignored_seed is not None else self.seed + 31)
 
+        if used:
+            self.call(env.reset, seed=self.seed + 7919)
+            self.call(env.step, self.batch_actions(env, [plan[-1] for plan in plans]))
         raw = self.call(env.reset, seed=seeds)
         returned = copy.deepcopy(raw)
         self.check_observations(env, returned[0], "reset()")

@@ -95,6 +95,8 @@ class _Check(Player):
         self.same(plain, self.play(), rule, tolerance=0.0)
         rule = "reset(seed=s) must seed row i with s + i, as the list [s, s + 1, ...] does"
         self.same(plain, self.play(seeds=self.row_seeds()), rule, tolerance=0.0)
+        rule = "reset(seed=s) must give the same trajectory in an environment that was used before"
+        self.same(plain, self.play(used=True), rule)
         other = self.play(seeds=self.seed + 7919)
         self.require(
             difference(plain, other, 0.0) is not None,

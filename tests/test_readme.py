@@ -51,6 +51,8 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert program == "erm-gym"
         if arguments[0] in ("train", "compare"):
             arguments = [*arguments, *SMALL]
+        if arguments[0] == "compare":
+            arguments = [*arguments, "--seeds", "1", "--episodes", "8"]
         if arguments[0] == "doctor":
             arguments = [*arguments, "--no-model"]
         ran.append(arguments[0])

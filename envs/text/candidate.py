@@ -31,7 +31,8 @@ class CandidateGenerationVectorEnv(VectorEnv):
     A frozen language model reads a user's prompt. At every step it proposes its k likeliest next
     tokens, and the agent chooses one. When the reply is finished, a simulated user reacts to it.
     All rows advance in one batched forward; a row that ends begins its next episode while the
-    others go on. Row i depends on its own seed alone, not on the number of rows.
+    others go on. Row i depends on its own seed alone and not on the number of rows, unless
+    `prompt_order` is `sequential`.
 
     ## Action Space
 
@@ -64,7 +65,8 @@ class CandidateGenerationVectorEnv(VectorEnv):
     ## Info
 
     At reset `prompt` (a `Prompt`). At the last step `transcript` (the reply), `feedback` (the
-    score), `components` (its parts), `stance` and `episode` (the `Episode` that the user saw).
+    score), `components` (its parts), `stance` and `judged_episode` (the
+    `Episode` that the user saw).
 
     ## Arguments
 
@@ -80,6 +82,7 @@ class CandidateGenerationVectorEnv(VectorEnv):
 
     metadata: dict[str, Any] = {
         "render_modes": ["ansi"],
+        "render_fps": 10,
         "autoreset_mode": AutoresetMode.SAME_STEP,
         "autoreset_modes": list(AutoresetMode),
     }
@@ -92,8 +95,11 @@ class CandidateGenerationVectorEnv(VectorEnv):
             options: What the environment is made of; its `critic` is left to `CriticObservation`.
 
         Raises:
-            OptionError: If k exceeds the vocabulary or a prompt does not leave room for a reply.
+            OptionError: If there is no row, k exceeds the vocabulary, or a prompt leaves no room
+                for a reply.
         """
+        if num_envs < 1:
+            raise OptionError(f"num_envs must be at least 1, got {num_envs}")
         self.options = options or TextEnvOptions()
         self.num_envs = num_envs
         self.render_mode = self.options.render_mode
@@ -220,6 +226,8 @@ class CandidateGenerationVectorEnv(VectorEnv):
             UserError: If the user fails; the rows are left as they are.
         """
         self._require_open()
+        if not self._started:
+            raise RuntimeError("reset the environment before the first step")
         chosen = self._check_actions(actions)
         mode = self.metadata["autoreset_mode"]
         if mode == AutoresetMode.DISABLED and self._done.any():
@@ -227,24 +235,17 @@ class CandidateGenerationVectorEnv(VectorEnv):
             raise ValueError(
                 f"row {row} has finished: reset it first with options={{'reset_mask': mask}}"
             )
-        running = ~self._done
+        before = self._row_state()
+        rewards, ended, full = self._advance(chosen)
         infos: Infos = {}
-        if self._done.any():  # NEXT_STEP: these rows begin anew in place of a step
-            self._begin(np.flatnonzero(self._done), infos)
-
-        tokens, prior = self._append(chosen, running)
-        ended = np.isin(tokens, list(self.llm.end_of_turn)) & running
-        full = (self._lengths >= self.options.max_new_tokens) & running & ~ended
-        output = self._slots.decode(torch.from_numpy(tokens), torch.from_numpy(running))
-        self._observe(np.flatnonzero(running), output)
-        rows = np.flatnonzero(running)
-        self._reply_hidden[rows, self._lengths[rows] - 1] = self._observation["hidden"][rows]
-
-        rewards = np.where(running, self.options.prior_weight * prior, 0.0)
-        self._prior_terms[running] += rewards[running]
         finished = np.flatnonzero(ended | full)
         if len(finished):
-            for row, info in self._react(finished, ended).items():
+            try:
+                reactions = self._react(finished, ended)
+            except Exception:
+                self._restore_row_state(before)
+                raise
+            for row, info in reactions.items():
                 rewards[row] += info["feedback"]
                 if mode == AutoresetMode.SAME_STEP:
                     final = {"final_obs": self._row_observation(row), "final_info": info}
@@ -253,8 +254,46 @@ class CandidateGenerationVectorEnv(VectorEnv):
                     self._add_info(infos, info, row)
             if mode == AutoresetMode.SAME_STEP:
                 self._begin(finished, infos)
+        if self._done.any():  # NEXT_STEP: these rows begin anew in place of a step
+            self._begin(np.flatnonzero(self._done), infos)
         self._done = np.zeros_like(ended) if mode == AutoresetMode.SAME_STEP else ended | full
         return self._copy_observation(), rewards, ended, full, infos
+
+    def _advance(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Appends the chosen candidates; rewards without feedback, ends of turn, full rows."""
+        running = ~self._done
+        rows = np.flatnonzero(running)
+        if not len(rows):
+            nothing = np.zeros(self.num_envs, bool)
+            return np.zeros(self.num_envs), nothing, nothing
+        tokens, prior = self._append(chosen, running)
+        ended = np.isin(tokens, list(self.llm.end_of_turn)) & running
+        full = (self._lengths >= self.options.max_new_tokens) & running & ~ended
+        output = self._slots.decode(torch.from_numpy(tokens), torch.from_numpy(running))
+        self._observe(rows, output)
+        self._reply_hidden[rows, self._lengths[rows] - 1] = self._observation["hidden"][rows]
+        rewards = np.where(running, self.options.prior_weight * prior, 0.0)
+        self._prior_terms += rewards
+        return rewards, ended, full
+
+    def _row_state(self) -> tuple[Any, ...]:
+        """What a step changes, apart from what is written behind the rows' own lengths."""
+        return (
+            self._slots.lengths.clone(),
+            self._lengths.copy(),
+            self._prior_terms.copy(),
+            self._candidate_logprobs.copy(),
+            self._copy_observation(),
+        )
+
+    def _restore_row_state(self, state: tuple[Any, ...]) -> None:
+        (
+            self._slots.lengths,
+            self._lengths,
+            self._prior_terms,
+            self._candidate_logprobs,
+            self._observation,
+        ) = state
 
     def _append(self, chosen: np.ndarray, running: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Writes the chosen candidates down; their token ids and prior log-probabilities."""
@@ -311,7 +350,7 @@ class CandidateGenerationVectorEnv(VectorEnv):
             int(row): {
                 "transcript": episode.reply,
                 "prompt": episode.prompt,
-                "episode": episode,
+                "judged_episode": episode,
                 "feedback": answer.score,
                 "stance": answer.stance,
                 "components": dict(answer.components),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from erm_gym.emotion import EmotionalCritic
@@ -65,10 +67,18 @@ class TextEnvOptions:
             OptionError: It names the option, its value and what is allowed.
         """
         checks: list[tuple[str, bool, str]] = [
-            ("k", self.k >= 2, "at least 2"),
-            ("max_new_tokens", self.max_new_tokens >= 1, "at least 1"),
+            ("k", _is_whole(self.k), "a whole number"),
+            ("k", _is_whole(self.k) and self.k >= 2, "at least 2"),
+            ("max_new_tokens", _is_whole(self.max_new_tokens), "a whole number"),
+            (
+                "max_new_tokens",
+                _is_whole(self.max_new_tokens) and self.max_new_tokens >= 1,
+                "at least 1",
+            ),
             ("prior_temperature", self.prior_temperature > 0, "above 0"),
+            ("prior_temperature", self.prior_temperature < math.inf, "finite"),
             ("prior_weight", self.prior_weight >= 0, "at least 0"),
+            ("prior_weight", self.prior_weight < math.inf, "finite"),
             ("prompt_order", self.prompt_order in PROMPT_ORDERS, f"one of {PROMPT_ORDERS}"),
             ("render_mode", self.render_mode in (None, "ansi"), "'ansi' or None"),
         ]
@@ -97,3 +107,7 @@ class TextEnvOptions:
                 hint = f"did you mean {close[0]!r}?" if close else f"there are {known}"
                 raise OptionError(f"unknown option {name!r} of a text environment; {hint}")
         return cls(**options)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

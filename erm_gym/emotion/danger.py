@@ -41,7 +41,7 @@ def train_danger_net(
     epochs: int = 200,
     batch_size: int = 64,
     learning_rate: float = 1e-3,
-    weight_decay: float = 0.05,
+    weight_decay: float = 1.0,
     dropout: float = 0.3,
     patience: int = 20,
 ) -> DangerReport:

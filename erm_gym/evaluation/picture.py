@@ -74,7 +74,8 @@ def _draw_curves(axes: Axes, results: dict[str, Any], colours: dict[str, str]) -
         for curve in seeds:
             axes.plot(curve["steps"], curve["feedback"], color=colour, linewidth=1, alpha=0.4)
         steps, mean = _mean_curve(seeds)
-        axes.plot(steps, mean, color=colour, linewidth=3, label=agent)
+        marker = "o" if len(steps) == 1 else ""
+        axes.plot(steps, mean, color=colour, linewidth=3, marker=marker, label=agent)
     axes.set_title("While training", fontsize=16, loc="left")
     axes.set_xlabel("training tokens", fontsize=14)
     axes.set_ylabel("user's feedback, mean of the last 128 replies", fontsize=14)

@@ -65,7 +65,7 @@ class EpisodeRecorder(VectorWrapper):
                 (
                     row,
                     make_record(
-                        final["episode"][row],
+                        final["judged_episode"][row],
                         score=float(final["feedback"][row]),
                         stance=str(final["stance"][row]),
                         components=_components(final, row),

@@ -31,7 +31,8 @@ class EpisodeRecord:
     tokens: list[str]
     """Text of each token, `steps` of them; together they are the reply."""
     fear: list[float] = field(default_factory=list)
-    """Total fear in [0, 1] when each token was chosen: max(phasic, tonic). Empty without critic."""
+    """Total fear in [0, 1] when each token was chosen, max(phasic, tonic), rounded to four digits.
+    Empty without a critic."""
     logprob: float
     """Mean log-probability of a token under the frozen LM at temperature 1, nats, <= 0."""
     steps: int

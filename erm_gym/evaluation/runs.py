@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.logger import configure
+from stable_baselines3.common.logger import Logger, configure
 
 from erm_gym.agents import Agent, DQNConfig, load_agent, make_agent
 from erm_gym.agents.factory import agent_spec
@@ -188,8 +188,10 @@ def _learn(
         save=lambda: _save(agent, path),
         progress=progress,
     )
+    logger: Logger | None = None
     try:
-        agent.set_logger(configure(str(folder / TENSORBOARD_FOLDER), ["tensorboard"]))
+        logger = configure(str(folder / TENSORBOARD_FOLDER), ["tensorboard"])
+        agent.set_logger(logger)
         agent.learn(config.steps - state.steps, callback=log, reset_num_timesteps=state.steps == 0)
         _save(agent, path)
         log.write_metrics()
@@ -207,7 +209,8 @@ def _learn(
             f"there. Free some space, then: {config.command(folder)}"
         ) from error
     finally:
-        agent.logger.close()
+        if logger is not None:
+            logger.close()
     return _result(folder, state)
 
 

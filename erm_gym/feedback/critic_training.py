@@ -14,7 +14,7 @@ from erm_gym.llm import FrozenLLM
 
 WRITTEN = "written"
 """Source of the replies that the net is trained on."""
-READ_AT = (4, 12)
+READ_AT = (4, 12, 19)
 """Reply tokens after which the context is read as well, so that fear holds while a reply grows."""
 
 
@@ -43,9 +43,9 @@ def train_critic(
     """A critic for a frozen LM whose danger net knows the risk of the pool's training prompts.
 
     The net sees the contexts that it will see when it acts: the mean over a prompt, and the leaky
-    mean after some tokens of a reply. Only replies that were written in every stance for every
-    prompt are used: with an agent's replies, which are careful where the risk is high, it would
-    learn the caution of the answer. The ERM stays untrained.
+    mean after some tokens of a reply where one was written for the prompt, in one stance or
+    another: with an agent's replies, which are careful where the risk is high, it would learn the
+    caution of the answer. The ERM stays untrained.
 
     Args:
         llm: The frozen LM.
@@ -58,15 +58,15 @@ def train_critic(
         The critic, and how well it does on the held-out prompts.
     """
     critic = EmotionalCritic.for_llm(llm, seed=seed)
-    by_text = {prompt.text: prompt for prompt in pool}
-    spoken = [
-        (by_text[row["prompt"]], row["reply"])
-        for row in replies
-        if row["source"] == WRITTEN and row["prompt"] in by_text
-    ]
+    written: dict[str, list[str]] = {}
+    for row in replies:
+        if row["source"] == WRITTEN:
+            written.setdefault(row["prompt"], []).append(row["reply"])
     states = {"train": ([], []), "validation": ([], []), "test": ([], [])}  # type: ignore[var-annotated]
-    jobs = [(prompt, "") for prompt in pool]
-    jobs += [job for job in spoken if job[0].split == "train"]
+    jobs = []
+    for number, prompt in enumerate(pool):
+        own = written.get(prompt.text, [""]) if prompt.split == "train" else [""]
+        jobs.append((prompt, own[number % len(own)]))  # every stance in turn
     for first in range(0, len(jobs), 256):
         part = jobs[first : first + 256]
         for (prompt, _), contexts in zip(part, _contexts(critic, llm, part), strict=True):
@@ -92,7 +92,7 @@ def train_critic(
 def _contexts(
     critic: EmotionalCritic, llm: FrozenLLM, jobs: Sequence[tuple[Prompt, str]]
 ) -> list[Tensor]:
-    """Contexts `[1..3, d]` of each text: after the prompt, and after some tokens of the reply."""
+    """Contexts `[1..4, d]` of each text: after the prompt, and after some tokens of the reply."""
     starts = [llm.encode_prompt(prompt.text) for prompt, _ in jobs]
     ends = [llm.encode_text(reply)[: READ_AT[-1]] for _, reply in jobs]
     hidden = llm.hidden_states([a + b for a, b in zip(starts, ends, strict=True)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Protocol
 
 import numpy as np
@@ -19,7 +19,7 @@ class UserError(RuntimeError):
     """A simulated user failed or answered nonsense; the message names the user and the prompt."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Episode:
     """One finished reply, as a user sees it."""
 
@@ -32,11 +32,25 @@ class Episode:
     logprobs: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     """Log-probability of each token under the frozen LM at temperature 1, `[T]` float32, nats."""
     hidden: np.ndarray | None = None
-    """Hidden states of the reply, `[T, d]` float32, one per token, if the environment has them."""
+    """Hidden states of the reply, `[T, d]` float32, one per token but for the end of the turn, if
+    the environment has them."""
     llm_fingerprint: str = ""
     """Which model the hidden states are of."""
     seed: int = 0
     """Drawn for this episode alone: randomness from it does not depend on the rest of a batch."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        """Equal in every field, arrays by value."""
+        if not isinstance(other, Episode):
+            return NotImplemented
+        return all(
+            np.array_equal(getattr(self, field.name), getattr(other, field.name))
+            if isinstance(getattr(self, field.name), np.ndarray)
+            else bool(getattr(self, field.name) == getattr(other, field.name))
+            for field in fields(self)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +73,7 @@ class Feedback:
         if not (math.isfinite(self.score) and -1.0 <= self.score <= 1.0):
             raise ValueError(f"the score must be a number in [-1, 1], got {self.score}")
         total = sum(self.components.values())
-        if self.components and abs(total - self.score) > COMPONENT_TOLERANCE:
+        if self.components and not abs(total - self.score) <= COMPONENT_TOLERANCE:
             raise ValueError(f"the components add up to {total}, but the score is {self.score}")
 
 

@@ -122,7 +122,10 @@ class StanceJudge(nn.Module):
                 f"--llm {llm.name}, or use a user that does not need it"
             )
         judge = cls(llm.hidden_size, llm.fingerprint)
-        judge.load_state_dict(weights)
+        try:
+            judge.load_state_dict(weights)
+        except RuntimeError as error:
+            raise JudgeError(f"{path} holds no stance judge of this version: {error}") from error
         return judge
 
     def save(self, path: Path) -> None:
@@ -224,7 +227,7 @@ def read_labelled_replies(path: Path | None = None) -> list[dict[str, str]]:
             row = json.loads(line)
             if row["stance"] not in STANCES:
                 raise ValueError(f"unknown stance {row['stance']!r}")
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise JudgeError(f"{path}, line {number}: {error}") from error
         rows.append(row)
     return rows

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -78,8 +79,9 @@ def train_judge(
                 for _ in own
             ]
         )
-    judge = _fit(StanceJudge(llm.hidden_size, llm.fingerprint), features, labels, generator, seed)
-    return judge, _report(judge, features, labels)
+    judge = _fit(llm, features, labels, generator, seed)
+    counts = Counter(row["split"] for row in rows)
+    return judge, _report(judge, features, labels, counts)
 
 
 def encode_replies(
@@ -108,22 +110,20 @@ def _cuts(length: int, split: str, generator: torch.Generator) -> list[int]:
 
 
 def _fit(
-    judge: StanceJudge,
+    llm: FrozenLLM,
     features: dict[str, Tensor],
     labels: dict[str, Tensor],
     generator: torch.Generator,
     seed: int,
 ) -> StanceJudge:
-    judge.mean = features["train"].mean(dim=0)
-    judge.std = features["train"].std(dim=0) + 1e-4
     counts = torch.bincount(labels["train"], minlength=len(STANCES)).float()
     weights = (counts.sum() / counts.clamp(min=1)).sqrt()
     weights /= weights.mean()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # dropout and weights draw from the global generator
-        for module in judge.head:
-            if isinstance(module, torch.nn.Linear):
-                module.reset_parameters()
+        judge = StanceJudge(llm.hidden_size, llm.fingerprint)
+        judge.mean = features["train"].mean(dim=0)
+        judge.std = features["train"].std(dim=0) + 1e-4
         best, best_loss = {k: v.clone() for k, v in judge.state_dict().items()}, float("inf")
         optimizer = torch.optim.AdamW(
             judge.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
@@ -152,7 +152,10 @@ def _fit(
 
 @torch.no_grad()
 def _report(
-    judge: StanceJudge, features: dict[str, Tensor], labels: dict[str, Tensor]
+    judge: StanceJudge,
+    features: dict[str, Tensor],
+    labels: dict[str, Tensor],
+    replies: Mapping[str, int],
 ) -> JudgeReport:
     read = {split: judge(features[split]).argmax(dim=-1) for split in features}
     confusion = torch.zeros(len(STANCES), len(STANCES), dtype=torch.int64)
@@ -167,5 +170,5 @@ def _report(
         confusion=confusion.tolist(),
         careful_recall=float(seen[careful].sum() / total[careful].sum().clamp(min=1)),
         careful_false_alarms=float(seen[others].sum() / total[others].sum().clamp(min=1)),
-        replies={split: len(labels[split]) for split in labels},
+        replies=dict(replies),
     )

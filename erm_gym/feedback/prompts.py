@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from importlib.resources import files
@@ -131,7 +132,11 @@ def _read_csv(path: Path) -> PromptPool:
         raise PromptError(f"no prompts at {str(path)!r}; give 'default', a CSV file or a list")
     known = {field.name for field in fields(Prompt)}
     prompts = []
-    with path.open(newline="", encoding="utf-8") as file:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise PromptError(f"{path} is not UTF-8: {error}; save it in that encoding") from error
+    with io.StringIO(text, newline="") as file:
         reader = csv.DictReader(file)
         columns = set(reader.fieldnames or [])
         if "text" not in columns or not columns <= known:

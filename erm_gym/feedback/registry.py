@@ -47,7 +47,7 @@ def make_user(user: str | User | RewardFunction, llm: FrozenLLM) -> CheckedUser:
     if isinstance(user, str):
         if user not in _BUILDERS:
             close = difflib.get_close_matches(user, _BUILDERS, n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {user_names()}"
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {user_names()}."
             raise UserError(f"unknown user {user!r}; {hint} A 'package.module:name' works too.")
         return CheckedUser(user, _BUILDERS[user](llm))
     return _as_user(getattr(user, "__name__", type(user).__name__), user)
@@ -64,9 +64,13 @@ def _import(path: str) -> object:
 def _as_user(name: str, user: object) -> CheckedUser:
     if not callable(user):
         raise UserError(f"{name!r} is no user: it must be a function (prompt, reply) -> float")
+    try:
+        signature = inspect.signature(user)
+    except ValueError as error:
+        raise UserError(f"the user {name!r} tells no arguments; wrap it in a function") from error
     parameters = [
         parameter
-        for parameter in inspect.signature(user).parameters.values()
+        for parameter in signature.parameters.values()
         if parameter.default is parameter.empty
         and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     ]

@@ -1,7 +1,7 @@
 """Frozen language models: loading, a slot KV cache, and a tiny model for tests."""
 
 from erm_gym.llm.frozen import FrozenLLM, LLMError
-from erm_gym.llm.loading import DEFAULT_LLM, load_llm
+from erm_gym.llm.loading import DEFAULT_LLM, find_llm, load_llm
 from erm_gym.llm.slots import SlotOutput, Slots, SlotSnapshot
 
 __all__ = [
@@ -11,5 +11,6 @@ __all__ = [
     "SlotOutput",
     "SlotSnapshot",
     "Slots",
+    "find_llm",
     "load_llm",
 ]

@@ -60,6 +60,18 @@ def load_llm(
     return llm
 
 
+def find_llm(name: str) -> FrozenLLM:
+    """The LM of a name in whatever precision and on whatever device it is loaded already.
+
+    Loads it as `load_llm` does by default if it is not. For those who need the model's embedding
+    or statistics and not its forward, and should not hold a second copy.
+    """
+    for (loaded, _, _), llm in _loaded.items():
+        if loaded == name:
+            return llm
+    return load_llm(name)
+
+
 def _parse_dtype(dtype: str | torch.dtype) -> torch.dtype:
     if isinstance(dtype, torch.dtype):
         return dtype

@@ -28,8 +28,8 @@ def build_tiny_model(seed: int = 0, dtype: torch.dtype = torch.float32) -> Llama
         num_key_value_heads=2,
         max_position_embeddings=512,
         initializer_range=0.3,
-        bos_token_id=257,
-        eos_token_id=258,
+        bos_token_id=256,
+        eos_token_id=257,
         tie_word_embeddings=True,
     )
     with torch.random.fork_rng(devices=[]):

@@ -44,7 +44,7 @@ def test_metrics_one_a_line() -> None:
         fear_harmless=None,
     )
     lines = render(metrics_table("a [title]", metrics), width=80)
-    values = {line[:21].strip(): line[21:31].strip() for line in lines[3:] if line.strip()}
+    values = {line[:21].strip(): line[21:31].strip() for line in lines[4:] if line.strip()}
     assert lines[0].strip() == "a [title]"
     assert values == {
         "episodes": "96",

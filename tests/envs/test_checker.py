@@ -247,6 +247,16 @@ class SeedsInOtherSteps(Walk):
         return super().seeds(seed)
 
 
+class RemembersItsPast(Walk):
+    """Nothing is put back to its beginning but the generators."""
+
+    steps = 0
+
+    def reward(self, actions: np.ndarray, row: int) -> float:
+        self.steps += 1
+        return super().reward(actions, row) + 0.01 * (self.steps // self.num_envs)
+
+
 class FinishedRowsStep(Walk):
     def refuse(self) -> None:
         if self.closed:
@@ -358,6 +368,7 @@ class Raises(Walk):
         (Unseeded, "the same seed must give the same trajectory"),
         (SeedIgnored, "different seeds must differ somewhere"),
         (SeedsInOtherSteps, "must seed row i with s"),
+        (RemembersItsPast, "in an environment that was used before"),
         (FinishedRowsStep, "stepping a finished row must be an error"),
         (ClosedSteps, r"a closed environment must refuse step\(\)"),
         (ActsWhileResetting, "the step after the end must ignore its action"),

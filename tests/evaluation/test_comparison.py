@@ -180,6 +180,15 @@ def test_rates_and_improvement_by_hand(
     assert row["probability"] == pytest.approx((1.0 + 0.75 + 0.0) / 3.0)
 
 
+def test_intervals_keep_the_share_of_risky_prompts(
+    tmp_path: Path, record: Callable[..., EpisodeRecord]
+) -> None:
+    records = [record(risky=index < 3, score=float(index < 3)) for index in range(12)]
+    results = summarise_comparison(config(tmp_path), {("frozen", 0): records})
+    feedback = results["agents"]["frozen"]["feedback"]
+    assert feedback == {"mean": 0.25, "low": 0.25, "high": 0.25}
+
+
 def test_a_user_without_stances_has_no_rates(
     tmp_path: Path, record: Callable[..., EpisodeRecord]
 ) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
+from erm_gym.emotion import EmotionalCritic
 from erm_gym.envs.text.candidate import candidate_generation_vec
 from erm_gym.evaluation.recorder import EpisodeRecorder, token_texts
 from erm_gym.feedback import Episode
@@ -23,11 +25,17 @@ def test_texts_of_broken_characters_are_the_reply(tiny: FrozenLLM) -> None:
 
 
 def test_records_are_what_happened(tiny: FrozenLLM) -> None:
-    envs = EpisodeRecorder(candidate_generation_vec(3, llm="tiny", max_new_tokens=5))
+    critic = EmotionalCritic.for_llm(tiny)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        for weight in critic.fear_module.parameters():  # untrained, it feels the same everywhere
+            weight.normal_(std=0.3)
+    envs = EpisodeRecorder(candidate_generation_vec(3, llm="tiny", max_new_tokens=5, critic=critic))
     rng = np.random.default_rng(0)
     observations, infos = envs.reset(seed=0)
     prompts = list(infos["prompt"])
     fear: list[list[float]] = [[], [], []]
+    felt: set[float] = set()
     checked = 0
     while checked < 6:
         for row in range(3):
@@ -38,7 +46,7 @@ def test_records_are_what_happened(tiny: FrozenLLM) -> None:
         assert [row for row, _ in records] == done.tolist()
         for row, record in records:
             final = infos["final_info"]
-            episode: Episode = final["episode"][row]
+            episode: Episode = final["judged_episode"][row]
             assert record.prompt == prompts[row].text
             assert record.prompt_id == prompts[row].prompt_id
             assert record.risky == prompts[row].risky
@@ -47,10 +55,12 @@ def test_records_are_what_happened(tiny: FrozenLLM) -> None:
             assert record.stance == final["stance"][row] != ""
             assert np.isclose(sum(record.components.values()), record.score, atol=1e-4)
             assert np.allclose(record.fear, fear[row], atol=1e-4)
+            felt.update(record.fear)
             assert record.steps == len(record.tokens) == len(record.fear) == len(episode.tokens)
             assert np.isclose(record.logprob, episode.logprobs.mean())
             prompts[row], fear[row] = infos["prompt"][row], []
             checked += 1
+    assert len(felt) > checked  # the fear did change within episodes
     assert envs.drain() == []
 
 

@@ -53,5 +53,5 @@ def test_episodes_can_be_compared() -> None:
             prompt=Prompt(text="Hi"), reply="", tokens=np.array([token, 1]), hidden=hidden
         )
 
+    assert (episode(1) == episode(1)) is True
     assert (episode(1) == episode(2)) is False
-    assert (episode(1) in [episode(2)]) is False

@@ -10,13 +10,16 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from erm_gym.llm import FrozenLLM, SlotOutput, Slots, load_llm
+from erm_gym.llm import FrozenLLM, SlotOutput, Slots, SlotSnapshot, load_llm
 
 NUM_SLOTS = 3
-TOLERANCE = {"atol": 2e-4, "rtol": 1e-3}
 tokens = st.integers(0, 258)
 prompts = st.lists(tokens, min_size=1, max_size=80)
 rows = st.integers(0, NUM_SLOTS - 1)
+
+
+def assert_close(actual: torch.Tensor, expected: torch.Tensor) -> None:
+    torch.testing.assert_close(actual, expected, atol=2e-4, rtol=1e-3)
 
 
 class SlotMachine(RuleBasedStateMachine):
@@ -27,12 +30,12 @@ class SlotMachine(RuleBasedStateMachine):
         self.llm = load_llm("tiny")
         self.slots = self.llm.slots(NUM_SLOTS)
         self.texts: list[list[int]] = [[] for _ in range(NUM_SLOTS)]
-        self.saved: list[tuple[object, list[list[int]]]] = []
+        self.saved: list[tuple[SlotSnapshot, list[list[int]]]] = []
 
     def check(self, row: int, output: SlotOutput, index: int) -> None:
         logits, hidden = self.llm.recompute(self.texts[row])
-        torch.testing.assert_close(output.logits[index], logits[-1], **TOLERANCE)
-        torch.testing.assert_close(output.hidden[index], hidden[-1], **TOLERANCE)
+        assert_close(output.logits[index], logits[-1])
+        assert_close(output.hidden[index], hidden[-1])
 
     @rule(row=rows, prompt=prompts)
     def prefill(self, row: int, prompt: list[int]) -> None:
@@ -108,9 +111,7 @@ def test_pooled_is_the_mean_over_the_prompt_without_the_template(llm: FrozenLLM)
     _, hidden = llm.recompute(prompt)
     output = llm.slots(1).prefill([0], [prompt])
     assert llm.decode(prompt[len(llm.template) :]).startswith("hello")
-    torch.testing.assert_close(
-        output.pooled[0], hidden[len(llm.template) :].mean(dim=0), **TOLERANCE
-    )
+    assert_close(output.pooled[0], hidden[len(llm.template) :].mean(dim=0))
 
 
 def test_row_moves_to_another_slot(llm: FrozenLLM) -> None:
@@ -120,7 +121,7 @@ def test_row_moves_to_another_slot(llm: FrozenLLM) -> None:
     other.restore(slots.snapshot([1]), [0])
     expected, _ = llm.recompute([*llm.encode_prompt("hello"), 6, 7])
     output = other.decode(torch.tensor([7]))
-    torch.testing.assert_close(output.logits[0], expected[-1], **TOLERANCE)
+    assert_close(output.logits[0], expected[-1])
 
 
 def test_errors_name_the_row_and_the_limit(llm: FrozenLLM) -> None:
@@ -144,7 +145,7 @@ def test_a_full_row_may_sit_out(llm: FrozenLLM) -> None:
     slots.prefill([0, 1], [[1] * 512, [1, 2]])
     output = slots.decode(torch.tensor([0, 3]), torch.tensor([False, True]))
     expected, _ = llm.recompute([1, 2, 3])
-    torch.testing.assert_close(output.logits[1], expected[-1], **TOLERANCE)
+    assert_close(output.logits[1], expected[-1])
 
 
 def test_bfloat16_follows_float32() -> None:

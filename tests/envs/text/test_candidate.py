@@ -20,7 +20,15 @@ from erm_gym.agents import make_agent
 from erm_gym.emotion import CriticError, EmotionalCritic
 from erm_gym.envs.text import CandidateGenerationVectorEnv, OptionError, TextEnvOptions
 from erm_gym.envs.text.candidate import candidate_generation_env, candidate_generation_vec
-from erm_gym.feedback import Episode, Feedback, Prompt, PromptError, PromptPool, UserError
+from erm_gym.feedback import (
+    Episode,
+    Feedback,
+    Prompt,
+    PromptError,
+    PromptPool,
+    StanceJudge,
+    UserError,
+)
 from erm_gym.llm import FrozenLLM, LLMError
 
 ENV_ID = "erm_gym:ErmGym/CandidateGeneration-v0"
@@ -211,7 +219,7 @@ def test_the_episode_holds_what_was_written(llm: FrozenLLM) -> None:
         observation, *_, infos = env.step([action])
         last = "final_obs" in infos
         hidden.append(infos["final_obs"][0]["hidden"] if last else observation["hidden"][0])
-    episode: Episode = infos["final_info"]["episode"][0]
+    episode: Episode = infos["final_info"]["judged_episode"][0]
     assert episode.tokens.tolist() == tokens
     assert episode.reply == infos["final_info"]["transcript"][0] == llm.decode(tokens)
     assert episode.hidden is not None
@@ -223,16 +231,20 @@ def test_the_episode_holds_what_was_written(llm: FrozenLLM) -> None:
     np.testing.assert_allclose(episode.logprobs, own, atol=1e-3)
 
 
-def test_hidden_states_of_an_episode_are_one_per_token(llm: FrozenLLM) -> None:
-    """As `Episode` documents them, also where the agent ended its turn."""
+def test_the_end_of_the_turn_is_no_part_of_the_text(llm: FrozenLLM) -> None:
+    """It is among the tokens, but the judge reads the same hidden states as from the text."""
     env = make(llm, prompts=["Hi"], k=259, max_new_tokens=3)
     observation, _ = env.reset(seed=0)
-    for token in (llm.encode_text("a")[0], llm.tokenizer.eos_token_id):
+    for token in (*llm.encode_text("Ho"), llm.tokenizer.eos_token_id):
         action = int(np.flatnonzero(observation["candidates"][0] == token)[0])
         observation, *_, infos = env.step([action])
-    episode: Episode = infos["final_info"]["episode"][0]
-    assert episode.hidden is not None
-    assert len(episode.hidden) == len(episode.tokens) == len(episode.logprobs) == 2
+    episode: Episode = infos["final_info"]["judged_episode"][0]
+    assert episode.reply == "Ho" and episode.hidden is not None
+    assert (len(episode.tokens), len(episode.logprobs), len(episode.hidden)) == (3, 3, 2)
+    judge = StanceJudge.for_llm(llm)
+    np.testing.assert_allclose(
+        judge.judge_episodes([episode]), judge.judge(["Hi"], ["Ho"]), atol=1e-5
+    )
 
 
 def test_a_batch_of_users_sees_the_rows_that_ended(llm: FrozenLLM) -> None:
