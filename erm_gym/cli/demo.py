@@ -15,11 +15,11 @@ from erm_gym.cli.console import load_libraries, print_place
 from erm_gym.cli.transcripts import print_exchanges
 from erm_gym.evaluation import CompareConfig, EpisodeRecord, RunError
 
-STEPS = 12_800
+STEPS = 7_680
 """Tokens that each agent is trained on: what fits into the minutes below."""
 PROMPTS = 96
 """Held-out prompts that each agent is asked: whole contrast pairs, so half of them are risky."""
-MINUTES = 5
+MINUTES = 6
 """How long all of it takes with the default model on two CPU cores."""
 BEFORE, AFTER = "frozen", "emotional-ppo"
 """Whose replies are shown side by side."""
