@@ -46,15 +46,14 @@ def test_every_prompt_is_played_once_and_in_order(frozen: Agent, rows: int) -> N
 @pytest.mark.parametrize("name", ["frozen", "random", "ppo", "dqn"])
 def test_the_same_seed_gives_the_same_records(name: str) -> None:
     player = agent(name)
-    if isinstance(player, PriorDQN):
-        player.exploration_rate = 0.5
     torch.manual_seed(11)
     state = torch.get_rng_state()
     first = evaluate(player, OPTIONS, num_envs=4, seed=3)
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(12)
     assert evaluate(player, OPTIONS, num_envs=4, seed=3) == first
-    assert evaluate(player, OPTIONS, num_envs=4, seed=4) != first
+    greedy = isinstance(player, PriorDQN)  # exploring is for learning, so the seed is not used
+    assert (evaluate(player, OPTIONS, num_envs=4, seed=4) == first) is greedy
 
 
 def test_a_deterministic_agent_writes_what_the_model_finds_likeliest(
