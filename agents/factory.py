@@ -225,7 +225,7 @@ def load_agent(name: str, path: str | Path, envs: VectorEnv) -> Agent:
         raise AgentError(f"the agent {name!r} does not learn and is never saved; use make_agent")
     algorithm = PPO if isinstance(spec.config, PPOConfig) else PriorDQN
     try:
-        return algorithm.load(path, env=GymnasiumVecEnv(envs), device="cpu")
+        return algorithm.load(path, env=GymnasiumVecEnv(envs), device=_device(envs))
     except LOAD_ERRORS as error:
         raise AgentError(
             f"cannot load the agent {name!r} from {path}: {error}. The file must be one that the "

@@ -18,7 +18,7 @@ from erm_gym.agents.scorer import CandidateScorer
 
 
 class PriorQNetwork(QNetwork):
-    """Q = prior_scale * (log p_LM - its maximum) + residual; the acting rule adds the fear bias.
+    """Q = prior_scale * (log p_LM - its maximum) + residual; acting adds the emotional bias.
 
     The residual is zero at first: an untrained agent chooses what the LM finds likeliest. A
     finished reply has no future, so its values are zero by definition. The bias acts on choices
@@ -83,7 +83,7 @@ class PriorDQNPolicy(DQNPolicy):
             llm: Name of the frozen LM.
             width: Tanh units.
             rank: Rank of the bilinear form.
-            bias_weight: Weight of the fear bias; 0 is the plain agent.
+            bias_weight: Weight of the emotional bias; 0 is the plain agent.
             modulation: Constants of the bias's rules, fields of `ModulationConfig`.
             prior_scale: Return that one nat of the LM's log-probability is worth at first, > 0.
             **kwargs: What Stable-Baselines3 adds.

@@ -28,11 +28,13 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     """Trains, saves and prints the report."""
+    if arguments.llm != DEFAULT_LLM and arguments.out == Arguments.out:
+        raise SystemExit("give another LM's weights a folder of their own with --out")
     llm = load_llm(arguments.llm, dtype="bfloat16")
     critic, report = train_critic(
         llm, load_prompts("default"), read_labelled_replies(), seed=arguments.seed, progress=print
     )
-    folder = arguments.out / llm.name
+    folder = arguments.out / Path(llm.name).name
     critic.save_pretrained(folder)
     text = json.dumps(asdict(report), indent=2)
     (folder / "danger_net.json").write_text(text + "\n", encoding="utf-8")

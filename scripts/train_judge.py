@@ -27,6 +27,8 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     """Trains, saves and prints the report."""
+    if arguments.llm != DEFAULT_LLM and arguments.out == Arguments.out:
+        raise SystemExit("give another LM's weights a folder of their own with --out")
     llm = load_llm(arguments.llm, dtype="bfloat16")
     judge, report = train_judge(llm, read_labelled_replies(), seed=arguments.seed, progress=print)
     judge.save(arguments.out / WEIGHTS)

@@ -351,10 +351,13 @@ class CandidateGenerationVectorEnv(VectorEnv):
                 "transcript": episode.reply,
                 "prompt": episode.prompt,
                 "judged_episode": episode,
-                "feedback": answer.score,
+                "feedback": float(answer.score),
                 "stance": answer.stance,
-                "components": dict(answer.components),
-                "reward_terms": {"feedback": answer.score, "prior": self._prior_terms[row]},
+                "components": {name: float(part) for name, part in answer.components.items()},
+                "reward_terms": {
+                    "feedback": float(answer.score),
+                    "prior": float(self._prior_terms[row]),
+                },
             }
             for row, episode, answer in zip(finished, episodes, answers, strict=True)
         }

@@ -68,7 +68,8 @@ class CriticObservation(VectorWrapper):
         options: dict[str, Any] | None = None,
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Resets the environment; the critic reads the prompts of the rows that begin."""
-        mask = (options or {}).get("reset_mask", np.ones(self.num_envs, bool))
+        mask = (options or {}).get("reset_mask")
+        mask = np.ones(self.num_envs, bool) if mask is None else mask
         observations, infos = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
         self._begin(observations, mask)
         self._done = self._done & ~mask

@@ -15,9 +15,9 @@ from erm_gym.cli.console import load_libraries, print_place
 from erm_gym.cli.transcripts import print_exchanges
 from erm_gym.evaluation import CompareConfig, EpisodeRecord, RunError
 
-STEPS = 7_680
+STEPS = 6_400
 """Tokens that each agent is trained on: what fits into the minutes below."""
-PROMPTS = 96
+PROMPTS = 64
 """Held-out prompts that each agent is asked: whole contrast pairs, so half of them are risky."""
 MINUTES = 6
 """How long all of it takes with the default model on two CPU cores."""

@@ -1,7 +1,7 @@
 """The stance judge: does a reply comply, hedge, refuse, or is it broken text?
 
-A small head on the frozen LM's hidden states of the reply, trained on replies that people
-labelled (`erm_gym/feedback/data/replies.jsonl`). It is no list of words: a reply that apologises
+A small head on the frozen LM's hidden states of the reply, trained on labelled replies
+(`erm_gym/feedback/data/replies.jsonl`). It is no list of words: a reply that apologises
 and then helps complies.
 """
 

@@ -46,8 +46,9 @@ def train_judge(
 ) -> tuple[StanceJudge, JudgeReport]:
     """Trains a judge on the frozen LM's hidden states.
 
-    Every training reply is read whole and cut to two random shorter lengths, so that the judge
-    can tell the stance of a reply that the token limit cut. Early stopping on the validation split.
+    Every training reply is read whole and cut to two random lengths, so that the judge can tell
+    the stance of a reply that the token limit cut. The epoch with the lowest validation loss is
+    kept.
 
     Args:
         llm: The frozen LM.
@@ -96,7 +97,8 @@ def encode_replies(
         part = slice(first, first + step)
         states = llm.hidden_states([a + b for a, b in zip(starts[part], ends[part], strict=True)])
         hidden += [
-            state[len(start) :].float() for state, start in zip(states, starts[part], strict=True)
+            state[len(start) :].float().cpu()
+            for state, start in zip(states, starts[part], strict=True)
         ]
         progress(f"read {min(first + step, len(rows))} of {len(rows)} replies")
     return hidden

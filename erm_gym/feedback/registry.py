@@ -123,7 +123,10 @@ class CheckedUser:
         try:
             answers = list(self.user(episodes, rng))
         except Exception as error:
-            where = "" if isinstance(error, UserError) else f" on {episodes[0].prompt.text!r}"
+            first = episodes[0].prompt.text
+            where = (
+                "" if isinstance(error, UserError) else f" in a batch that starts with {first!r}"
+            )
             raise UserError(f"the user {self.name!r} failed{where}: {error}") from error
         if len(answers) != len(episodes):
             raise UserError(

@@ -186,22 +186,22 @@ class Slots:
                     f"a prompt of {len(key)} tokens cannot be prefilled: the model reads 1 to "
                     f"{self._context_length} tokens"
                 )
-        first_slot = {key: slot for slot, key in zip(slots, keys, strict=True)}
-        outputs = {key: self._recall(key, slot) for key, slot in first_slot.items()}
+        slot_of = {key: slot for slot, key in zip(slots, keys, strict=True)}
+        outputs = {key: self._recall(key, slot) for key, slot in slot_of.items()}
         for templated in (True, False):
             new = [
                 key
-                for key in first_slot
+                for key in slot_of
                 if outputs[key] is None and self._starts_with_template(key) == templated
             ]
             if new:
-                where = [first_slot[key] for key in new]
+                where = [slot_of[key] for key in new]
                 for key, fresh in zip(new, self._forward_prompts(where, new), strict=True):
                     outputs[key] = fresh
-                    self._remember(key, self.snapshot([first_slot[key]]), fresh)
+                    self._remember(key, self.snapshot([slot_of[key]]), fresh)
         for slot, key in zip(slots, keys, strict=True):
-            if slot != first_slot[key]:
-                self.restore(self.snapshot([first_slot[key]]), [slot])
+            if slot != slot_of[key]:
+                self.restore(self.snapshot([slot_of[key]]), [slot])
         return _concatenate([output for key in keys if (output := outputs[key]) is not None])
 
     def _starts_with_template(self, key: tuple[int, ...]) -> bool:
@@ -322,6 +322,10 @@ class Slots:
         Returns:
             Logits `[n, len(keep), V]` and hidden states `[n, t, d]`.
         """
+        if self._model.config._attn_implementation == "eager":
+            # Eager attention adds its mask to the scores instead of choosing by it.
+            lowest = torch.finfo(self._model.dtype).min
+            mask = torch.zeros_like(mask, dtype=self._model.dtype).masked_fill(~mask, lowest)
         self._store.rows, self._store.positions, self._store.span = rows, positions, mask.shape[-1]
         output = self._model(
             input_ids=ids,
