@@ -125,7 +125,7 @@ def test_a_score_that_is_none_is_named_with_user_and_prompt(llm: FrozenLLM, scor
     [
         ([Feedback(score=0.0)], "gave 1 answers to 2 episodes"),
         ([Feedback(score=0.0), 0.5], r"answered 0.5 to the prompt 'Who are you\?'"),
-        (None, r"failed on 'How are you\?'"),
+        (None, r"failed in a batch that starts with 'How are you\?'"),
     ],
 )
 def test_answers_of_the_wrong_kind_are_named(llm: FrozenLLM, answers: Any, message: str) -> None:
