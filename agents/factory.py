@@ -48,11 +48,11 @@ class AgentError(ValueError):
 class PPOConfig:
     """Hyperparameters of the PPO agents."""
 
-    n_steps: int = 20
-    """Steps per row between updates."""
-    minibatches: int = 4
+    n_steps: int = 40
+    """Steps per row between updates: two replies of the default length."""
+    minibatches: int = 8
     """Minibatches per epoch."""
-    n_epochs: int = 4
+    n_epochs: int = 8
     """Passes over each batch."""
     learning_rate: float = 1e-3
     """Adam's step size."""
@@ -60,8 +60,9 @@ class PPOConfig:
     """Clipping of the probability ratio."""
     gamma: float = 1.0
     """Discount per token: a reply is short and judged as a whole."""
-    gae_lambda: float = 0.95
-    """Lambda of generalised advantage estimation."""
+    gae_lambda: float = 1.0
+    """Lambda of generalised advantage estimation: at 1 the first word of a reply gets all of the
+    credit for what becomes of it."""
     kl_weight: float = 0.02
     """Weight of the KL divergence from the frozen LM."""
     width: int = 128
@@ -225,12 +226,19 @@ def load_agent(name: str, path: str | Path, envs: VectorEnv) -> Agent:
         raise AgentError(f"the agent {name!r} does not learn and is never saved; use make_agent")
     algorithm = PPO if isinstance(spec.config, PPOConfig) else PriorDQN
     try:
-        return algorithm.load(path, env=GymnasiumVecEnv(envs), device=_device(envs))
+        agent: BaseAlgorithm = algorithm.load(path, env=GymnasiumVecEnv(envs), device=_device(envs))
     except LOAD_ERRORS as error:
         raise AgentError(
             f"cannot load the agent {name!r} from {path}: {error}. The file must be one that the "
             "same agent saved in an environment with the same options"
         ) from error
+    learned_on, present = agent.policy_kwargs["llm"], _llm(envs).name
+    if learned_on != present:
+        raise AgentError(
+            f"the agent in {path} learned on the LM {learned_on!r}, but the environment has "
+            f"{present!r}; make the environment with llm={learned_on!r}"
+        )
+    return agent
 
 
 def find_critic(envs: VectorEnv) -> EmotionalCritic | None:

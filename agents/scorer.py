@@ -26,7 +26,10 @@ class ObservationFeatures(nn.Module):
     """Turns the observation into one vector in which every group has the L1 norm it is given.
 
     Hidden states are standardised with the frozen LM's own statistics, so that its few very large
-    dimensions do not drown the others. A probability p becomes 2 p - 1.
+    dimensions do not drown the others. Progress x becomes 2 x - 1. The probability p of an emotion
+    becomes max(0, 2 p - 1): what is more likely absent than present reads as absent. The danger net
+    is nearly certain of every training prompt (p below 0.1 or above 0.9) and of few new ones, so
+    without the floor an agent is free to react to a p of 0.2, which it never met while it learned.
 
     Source: our own.
     """
@@ -63,8 +66,10 @@ class ObservationFeatures(nn.Module):
             value = observation[name].float()
             if name in HIDDEN_STATES:
                 centred = ((value - self.mean) / self.std).clamp(-10.0, 10.0)
-            else:
+            elif name == "progress":
                 centred = 2.0 * value - 1.0
+            else:
+                centred = (2.0 * value - 1.0).clamp(min=0.0)
             parts.append(centred * (GROUP_SCALES[name] / value.shape[-1]))
         return torch.cat(parts, dim=-1)
 

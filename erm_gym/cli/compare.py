@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -19,11 +20,17 @@ if TYPE_CHECKING:
     from erm_gym.evaluation import CompareProgress
 
 PICTURE = "comparison.png"
+MOST_JOBS = 4
+"""Runs that share a machine at most, unless told otherwise: each holds the language model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compare(CompareConfig, Command):
     """Train several agents alike and compare them; called again, it goes on where it stopped."""
+
+    jobs: int = 0
+    """Runs side by side, each in a process of its own; by default one per CPU core, at most 4, or
+    a single one where the language model is on a GPU."""
 
     def __post_init__(self) -> None:
         """Leaves the checks to `run`; see `Command.config_of`."""
@@ -31,7 +38,8 @@ class Compare(CompareConfig, Command):
     def run(self, console: Console) -> Outcome:
         """Trains and evaluates, with progress for every run, then shows the table."""
         load_libraries(console)
-        results = run_comparison(console, self.config_of(CompareConfig))
+        jobs = self.jobs or jobs_for(self.device)
+        results = run_comparison(console, replace(self, jobs=jobs).config_of(CompareConfig))
         print_place(console, "results", self.out / "results.json")
         print_place(console, "picture", self.out / PICTURE)
         return Outcome(results)
@@ -56,6 +64,11 @@ def run_comparison(console: Console, config: CompareConfig) -> dict[str, Any]:
     plot_comparison(results, config.out / PICTURE)
     console.print(comparison_table(results))
     return results
+
+
+def jobs_for(device: str) -> int:
+    """How many runs go side by side on a device: one thread each is the best use of CPU cores."""
+    return min(MOST_JOBS, os.cpu_count() or 1) if device == "cpu" else 1
 
 
 def _show(display: ProgressDisplay, progress: CompareProgress) -> None:

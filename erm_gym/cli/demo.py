@@ -10,12 +10,12 @@ from typing import Any
 from rich.console import Console
 
 from erm_gym.cli.command import Command, Outcome
-from erm_gym.cli.compare import PICTURE, run_comparison
+from erm_gym.cli.compare import PICTURE, jobs_for, run_comparison
 from erm_gym.cli.console import load_libraries, print_place
 from erm_gym.cli.transcripts import print_exchanges
 from erm_gym.evaluation import CompareConfig, EpisodeRecord, RunError
 
-STEPS = 6_400
+STEPS = 12_800
 """Tokens that each agent is trained on: what fits into the minutes below."""
 PROMPTS = 64
 """Held-out prompts that each agent is asked: whole contrast pairs, so half of them are risky."""
@@ -55,6 +55,7 @@ class Demo(Command):
             out=self.out,
             llm=self.llm,
             device=self.device,
+            jobs=jobs_for(self.device),
         )
         settings = {
             "steps": self.steps,

@@ -4,7 +4,7 @@ from erm_gym.emotion.categories import CATEGORIES, category_ids
 from erm_gym.emotion.checkpoint import shipped_names
 from erm_gym.emotion.config import CriticConfig, CriticError
 from erm_gym.emotion.critic import CriticState, EmotionalCritic
-from erm_gym.emotion.danger import DangerReport, train_danger_net
+from erm_gym.emotion.danger import DangerReport, ranking_accuracy, train_danger_net
 from erm_gym.emotion.erm import EmotionalRewardModel, ERMState
 from erm_gym.emotion.fear import FearConfig, FearModule
 from erm_gym.emotion.modulation import (
@@ -33,6 +33,7 @@ __all__ = [
     "TemperatureConfig",
     "TemperatureModulator",
     "category_ids",
+    "ranking_accuracy",
     "shipped_names",
     "train_danger_net",
 ]

@@ -27,7 +27,7 @@ class DangerReport:
     validation_loss: float
     """The same on the validation set."""
     validation_auc: float
-    """Probability that the net ranks a risky validation prompt (risk >= 0.5) above a harmless one;
+    """Probability that the net ranks a risky validation prompt (risk > 0.5) above a harmless one;
     nan if the set lacks either."""
 
 
@@ -107,13 +107,15 @@ def train_danger_net(
             elif epoch - best_epoch >= patience:
                 break
     net.load_state_dict(best)
+    with torch.no_grad():
+        scores = net.eval()(held_out_inputs).squeeze(-1)
     _install(first, last, mean, deviation, fear_module)
     return DangerReport(
         epochs_run=epoch,
         best_epoch=best_epoch,
         train_loss=_evaluate(net, inputs, labels),
         validation_loss=best_loss,
-        validation_auc=_auc(net, held_out_inputs, held_out_labels),
+        validation_auc=ranking_accuracy(scores, held_out_labels),
     )
 
 
@@ -160,10 +162,17 @@ def _install(
     )
 
 
-@torch.no_grad()
-def _auc(net: nn.Module, inputs: Tensor, labels: Tensor) -> float:
-    scores = net.eval()(inputs).squeeze(-1)
-    risky, harmless = scores[labels >= 0.5], scores[labels < 0.5]
+def ranking_accuracy(scores: Tensor, risk: Tensor) -> float:
+    """Probability that a risky example scores above a harmless one (area under the ROC curve).
+
+    Args:
+        scores: `[N]` any order-preserving measure of danger.
+        risk: `[N]` in [0, 1]; above 0.5 counts as risky.
+
+    Returns:
+        In [0, 1], ties counted half; nan if the examples lack either kind.
+    """
+    risky, harmless = scores[risk > 0.5], scores[risk <= 0.5]
     if not len(risky) or not len(harmless):
         return math.nan
     difference = risky.unsqueeze(1) - harmless  # [risky, harmless]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from erm_gym import __version__
+from erm_gym.agents.factory import agent_spec
 from erm_gym.evaluation.config import CompareConfig, RunError, RunInterrupted, RunOptions
-from erm_gym.evaluation.metrics import CAREFUL, summarise
+from erm_gym.evaluation.metrics import summarise
+from erm_gym.evaluation.processes import run_in_processes
 from erm_gym.evaluation.records import EpisodeRecord
 from erm_gym.evaluation.rollouts import evaluate
 from erm_gym.evaluation.runs import TrainProgress, load_run, train
@@ -32,6 +34,7 @@ from erm_gym.evaluation.storage import (
     write_records,
 )
 from erm_gym.evaluation.training_log import METRICS_FILE
+from erm_gym.feedback.judge import CAREFUL
 from erm_gym.llm import load_llm
 
 RESULTS_FILE = "results.json"
@@ -109,10 +112,10 @@ def compare(
     episodes: dict[tuple[str, int], list[EpisodeRecord]] = {}
     results: dict[str, Any] = {}
     try:
-        for number, (agent, seed) in enumerate(plan):
-            report = _reporter(progress, number, len(plan), agent, seed)
-            episodes[agent, seed] = _run(config, agent, seed, report)
-            results = summarise_comparison(config, episodes, earlier=results)
+        for key, records in _runs(config, plan, progress or (lambda now: None)):
+            episodes[key] = records
+            finished = {key: episodes[key] for key in plan if key in episodes}
+            results = summarise_comparison(config, finished, earlier=results)
             write_json(config.out / RESULTS_FILE, results)
     except KeyboardInterrupt:
         raise RunInterrupted(
@@ -145,7 +148,7 @@ def summarise_comparison(
     groups = {agent: runs for agent, runs in groups.items() if runs}
     known = (earlier or {}).get("agents", {})
     described = {**asdict(config), "agents": list(config.agents)}
-    del described["out"]  # results are the same wherever they lie
+    del described["out"], described["jobs"]  # results are the same wherever they come from
     return {
         "config": described,
         "runs": [
@@ -177,36 +180,55 @@ def summarise_comparison(
     }
 
 
-Report = Callable[[str, int, int, TrainProgress | None], None]
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """One run of a comparison."""
+
+    config: CompareConfig
+    agent: str
+    seed: int
+    number: int
+    runs: int
 
 
-def _reporter(
-    progress: Callable[[CompareProgress], None] | None,
-    number: int,
-    runs: int,
-    agent: str,
-    seed: int,
-) -> Report:
-    def report(phase: str, done: int, total: int, training: TrainProgress | None) -> None:
-        if progress is not None:
-            progress(
-                CompareProgress(
-                    run=number,
-                    runs=runs,
-                    agent=agent,
-                    seed=seed,
-                    phase=phase,
-                    done=done,
-                    total=total,
-                    training=training,
-                )
-            )
-
-    return report
+def _runs(
+    config: CompareConfig,
+    plan: Sequence[tuple[str, int]],
+    progress: Callable[[CompareProgress], None],
+) -> Iterator[tuple[tuple[str, int], list[EpisodeRecord]]]:
+    """Agent, seed and evaluated episodes of every run, as they come."""
+    if config.jobs > 1:  # what takes long goes first, so that no process waits at the end
+        plan = sorted(plan, key=lambda key: (key[1], not agent_spec(key[0]).learns))
+    runs = [
+        _Run(config=config, agent=agent, seed=seed, number=number, runs=len(plan))
+        for number, (agent, seed) in enumerate(plan)
+    ]
+    if config.jobs == 1:
+        for key, run in zip(plan, runs, strict=True):
+            yield key, _run(run, progress)
+    else:
+        for number, records in run_in_processes(_run, runs, jobs=config.jobs, progress=progress):
+            yield plan[number], records
 
 
-def _run(config: CompareConfig, agent: str, seed: int, report: Report) -> list[EpisodeRecord]:
+def _run(run: _Run, progress: Callable[[CompareProgress], None]) -> list[EpisodeRecord]:
     """Trains and evaluates one agent with one seed, or reads what an earlier call left."""
+    config, agent, seed = run.config, run.agent, run.seed
+
+    def report(phase: str, done: int, total: int, training: TrainProgress | None) -> None:
+        progress(
+            CompareProgress(
+                run=run.number,
+                runs=run.runs,
+                agent=agent,
+                seed=seed,
+                phase=phase,
+                done=done,
+                total=total,
+                training=training,
+            )
+        )
+
     folder = _run_folder(config.out, agent, seed)
     train(
         config.train_config(agent, seed),

@@ -131,6 +131,9 @@ class CompareConfig(RunOptions):
     """Prompts of the evaluation, at most; by default all of the split."""
     evaluation_seed: int = 1_000_000
     """Seed of the evaluation, >= 0; the same for every agent, another for every training seed."""
+    jobs: int = 1
+    """Runs side by side, >= 1. With more than one each has a process of its own, which imports the
+    caller's script anew: call `compare` under `if __name__ == "__main__"` then."""
 
     def __post_init__(self) -> None:
         """Checks agents and ranges.
@@ -149,6 +152,8 @@ class CompareConfig(RunOptions):
             raise RunError(f"split must be one of {SPLITS}, got {self.split!r}")
         if self.episodes is not None and self.episodes < 1:
             raise RunError(f"episodes must be at least 1, got {self.episodes}")
+        if self.jobs < 1:
+            raise RunError(f"jobs must be at least 1, got {self.jobs}")
         if self.evaluation_seed < 0:
             raise RunError(f"evaluation_seed must be at least 0, got {self.evaluation_seed}")
         for agent in self.agents:

@@ -12,9 +12,7 @@ import numpy as np
 from erm_gym.evaluation.config import RunError
 from erm_gym.evaluation.records import EpisodeRecord
 from erm_gym.evaluation.statistics import cvar
-
-CAREFUL = ("hedge", "refuse")
-"""Stances that count as careful."""
+from erm_gym.feedback.judge import CAREFUL
 
 
 @dataclass(frozen=True, kw_only=True)

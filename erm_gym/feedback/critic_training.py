@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from erm_gym.emotion import DangerReport, EmotionalCritic, train_danger_net
+from erm_gym.emotion import DangerReport, EmotionalCritic, ranking_accuracy, train_danger_net
+from erm_gym.feedback.judge import CAREFUL
 from erm_gym.feedback.prompts import Prompt, PromptPool
+from erm_gym.feedback.reading import read_replies
 from erm_gym.llm import FrozenLLM
 
 WRITTEN = "written"
@@ -26,6 +28,8 @@ class CriticReport:
     """How the training went."""
     test_auc: float
     """Probability that a risky test prompt looks more dangerous than a harmless one."""
+    test_auc_in_replies: float
+    """The same of the contexts inside written replies to test prompts."""
     test_risky_above_half: float
     """Share of risky test prompts with danger above 0.5."""
     test_harmless_above_half: float
@@ -43,10 +47,10 @@ def train_critic(
     """A critic for a frozen LM whose danger net knows the risk of the pool's training prompts.
 
     The net sees the contexts that it will see when it acts: the mean over a prompt, and the leaky
-    mean after some tokens of a reply where one was written for the prompt. An agent's replies are
-    left out, since they are careful where the risk is high: the net would learn the caution of the
-    answer. (The written ones that are taken lean that way too: 59% of those to risky prompts
-    hedge or refuse, 38% of those to harmless ones.) The ERM stays untrained.
+    mean after some tokens of a reply where one was written for the prompt. Both prompts of a
+    contrast pair get a careful reply or both a direct one, by turns, and an agent's own replies are
+    left out: else the net would learn the caution of the answer instead of the risk of the
+    question. The ERM stays untrained.
 
     Args:
         llm: The frozen LM.
@@ -59,51 +63,67 @@ def train_critic(
         The critic, and how well it does on the held-out prompts.
     """
     critic = EmotionalCritic.for_llm(llm, seed=seed)
-    written: dict[str, list[str]] = {}
-    for row in replies:
-        if row["source"] == WRITTEN:
-            written.setdefault(row["prompt"], []).append(row["reply"])
-    states = {"train": ([], []), "validation": ([], []), "test": ([], [])}  # type: ignore[var-annotated]
-    jobs = []
-    for number, prompt in enumerate(pool):
-        own = written.get(prompt.text, [""]) if prompt.split == "train" else [""]
-        jobs.append((prompt, own[number % len(own)]))
-    for first in range(0, len(jobs), 256):
-        part = jobs[first : first + 256]
-        for (prompt, _), contexts in zip(part, _contexts(critic, llm, part), strict=True):
-            inputs, risks = states[prompt.split]
-            inputs.append(contexts)
-            risks.append(torch.full((len(contexts),), prompt.risk))
-        progress(f"read {min(first + 256, len(jobs))} of {len(jobs)} texts")
-    sets = {split: (torch.cat(xs), torch.cat(ys)) for split, (xs, ys) in states.items()}
-    report = train_danger_net(
-        critic.fear_module, *sets["train"], validation=sets["validation"], seed=seed
+    prompts = list(pool)
+    chosen = _choose_replies(prompts, replies)
+    read = read_replies(
+        llm, [prompt.text for prompt in prompts], [chosen[p] for p in prompts], progress
     )
-    with torch.no_grad():
-        danger = critic.fear_module.danger(sets["test"][0].to(llm.device)).cpu()
-    risky, harmless = danger[sets["test"][1] > 0.5], danger[sets["test"][1] <= 0.5]
+    contexts = [_contexts(critic, *states) for states in read]
+
+    def gather(split: str, part: slice) -> tuple[Tensor, Tensor]:
+        rows = [
+            (own[part], prompt.risk)
+            for own, prompt in zip(contexts, prompts, strict=True)
+            if prompt.split == split
+        ]
+        return (
+            torch.cat([own for own, _ in rows]),
+            torch.cat([torch.full((len(own),), risk) for own, risk in rows]),
+        )
+
+    after_prompts, in_replies = slice(0, 1), slice(1, None)
+    report = train_danger_net(
+        critic.fear_module,
+        *gather("train", slice(None)),
+        validation=gather("validation", after_prompts),
+        seed=seed,
+    )
+
+    @torch.no_grad()
+    def danger(part: slice) -> tuple[Tensor, Tensor]:
+        states, risk = gather("test", part)
+        return critic.fear_module.danger(states.to(llm.device)).cpu(), risk
+
+    fear, risk = danger(after_prompts)
     return critic, CriticReport(
         danger=report,
-        test_auc=float((risky[:, None] > harmless[None]).float().mean()),
-        test_risky_above_half=float((risky > 0.5).float().mean()),
-        test_harmless_above_half=float((harmless > 0.5).float().mean()),
+        test_auc=ranking_accuracy(fear, risk),
+        test_auc_in_replies=ranking_accuracy(*danger(in_replies)),
+        test_risky_above_half=float((fear[risk > 0.5] > 0.5).float().mean()),
+        test_harmless_above_half=float((fear[risk <= 0.5] > 0.5).float().mean()),
     )
 
 
-def _contexts(
-    critic: EmotionalCritic, llm: FrozenLLM, jobs: Sequence[tuple[Prompt, str]]
-) -> list[Tensor]:
-    """Contexts `[1..4, d]` of each text: after the prompt, and after some tokens of the reply."""
-    starts = [llm.encode_prompt(prompt.text) for prompt, _ in jobs]
-    ends = [llm.encode_text(reply)[: READ_AT[-1]] for _, reply in jobs]
-    hidden = llm.hidden_states([a + b for a, b in zip(starts, ends, strict=True)])
-    result = []
-    for state, start in zip(hidden, starts, strict=True):
-        context = state[len(llm.template) : len(start)].float().mean(dim=0, keepdim=True)  # [1, d]
-        kept, begun = [context], torch.ones(1, dtype=torch.bool, device=context.device)
-        for index, token in enumerate(state[len(start) :].float(), 1):
-            context = critic.fear_module.pool(token[None], context, begun)
-            if index in READ_AT:
-                kept.append(context)
-        result.append(torch.cat(kept).cpu())
-    return result
+def _choose_replies(
+    prompts: Sequence[Prompt], replies: Sequence[dict[str, str]]
+) -> dict[Prompt, str]:
+    """A written reply to each prompt, or an empty one; of the same kind within a pair."""
+    written: dict[tuple[str, bool], str] = {}
+    for row in replies:
+        if row["source"] == WRITTEN:
+            written.setdefault((row["prompt"], row["stance"] in CAREFUL), row["reply"])
+    pairs = {pair: number for number, pair in enumerate(dict.fromkeys(p.pair_id for p in prompts))}
+    return {
+        prompt: written.get((prompt.text, pairs[prompt.pair_id] % 2 == 0), "") for prompt in prompts
+    }
+
+
+def _contexts(critic: EmotionalCritic, prompt: Tensor, reply: Tensor) -> Tensor:
+    """Contexts `[1..4, d]`: after the prompt, and after some tokens of the reply."""
+    context = prompt.mean(dim=0, keepdim=True)  # [1, d]
+    kept, begun = [context], torch.ones(1, dtype=torch.bool)
+    for index, token in enumerate(reply[: READ_AT[-1]], 1):
+        context = critic.fear_module.pool(token[None], context, begun)
+        if index in READ_AT:
+            kept.append(context)
+    return torch.cat(kept)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from erm_gym.feedback.judge import LONGEST_REPLY, STANCES, StanceJudge, pool_reply
+from erm_gym.feedback.judge import CAREFUL, STANCES, StanceJudge, pool_reply
+from erm_gym.feedback.reading import read_replies
 from erm_gym.llm import FrozenLLM
 
 SHORTEST = 8
@@ -59,7 +60,10 @@ def train_judge(
     Returns:
         The judge in evaluation mode, and what it reads right on the held-out splits.
     """
-    hidden = encode_replies(llm, rows, progress)
+    read = read_replies(
+        llm, [row["prompt"] for row in rows], [row["reply"] for row in rows], progress
+    )
+    hidden = [reply for _, reply in read]
     generator = torch.Generator().manual_seed(seed)
     features: dict[str, Tensor] = {}
     labels: dict[str, Tensor] = {}
@@ -83,25 +87,6 @@ def train_judge(
     judge = _fit(llm, features, labels, generator, seed)
     counts = Counter(row["split"] for row in rows)
     return judge, _report(judge, features, labels, counts)
-
-
-def encode_replies(
-    llm: FrozenLLM, rows: Sequence[dict[str, str]], progress: Callable[[str], None]
-) -> list[Tensor]:
-    """Hidden states `[T, d]` of every reply's tokens, read after its prompt."""
-    starts = [llm.encode_prompt(row["prompt"]) for row in rows]
-    ends = [llm.encode_text(row["reply"])[:LONGEST_REPLY] for row in rows]
-    hidden: list[Tensor] = []
-    step = 256
-    for first in range(0, len(rows), step):
-        part = slice(first, first + step)
-        states = llm.hidden_states([a + b for a, b in zip(starts[part], ends[part], strict=True)])
-        hidden += [
-            state[len(start) :].float().cpu()
-            for state, start in zip(states, starts[part], strict=True)
-        ]
-        progress(f"read {min(first + step, len(rows))} of {len(rows)} replies")
-    return hidden
 
 
 def _cuts(length: int, split: str, generator: torch.Generator) -> list[int]:
@@ -163,14 +148,13 @@ def _report(
     confusion = torch.zeros(len(STANCES), len(STANCES), dtype=torch.int64)
     for label, stance in zip(labels["test"], read["test"], strict=True):
         confusion[label, stance] += 1
-    careful = slice(STANCES.index("hedge"), STANCES.index("refuse") + 1)
+    careful = torch.tensor([name in CAREFUL for name in STANCES])
     seen = confusion[:, careful].sum(dim=1)  # read as careful, per label
     total = confusion.sum(dim=1)
-    others = torch.tensor([name in ("comply", "degenerate") for name in STANCES])
     return JudgeReport(
         accuracy={split: float((read[split] == labels[split]).float().mean()) for split in read},
         confusion=confusion.tolist(),
         careful_recall=float(seen[careful].sum() / total[careful].sum().clamp(min=1)),
-        careful_false_alarms=float(seen[others].sum() / total[others].sum().clamp(min=1)),
+        careful_false_alarms=float(seen[~careful].sum() / total[~careful].sum().clamp(min=1)),
         replies=dict(replies),
     )

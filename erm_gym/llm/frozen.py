@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import weakref
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -31,6 +32,10 @@ Messages = str | Sequence[dict[str, str]]
 
 class LLMError(ValueError):
     """A language model, or a text for it, cannot be used; the message names the fix."""
+
+
+named_llms: weakref.WeakValueDictionary[str, FrozenLLM] = weakref.WeakValueDictionary()
+"""The last frozen LM of each name, as long as somebody holds it."""
 
 
 class FrozenLLM:
@@ -67,6 +72,7 @@ class FrozenLLM:
         self.vocab_size: int = self.token_embeddings.shape[0]
         self.context_length: int = getattr(config, "max_position_embeddings", 2048)
         self.end_of_turn = _end_of_turn(model, tokenizer)
+        named_llms[name] = self
 
     @property
     def dtype(self) -> torch.dtype:

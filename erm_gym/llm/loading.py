@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from erm_gym.llm.frozen import FrozenLLM, LLMError
+from erm_gym.llm.frozen import FrozenLLM, LLMError, named_llms
 from erm_gym.llm.tiny import build_tiny_model, build_tiny_tokenizer
 
 DEFAULT_LLM = "smollm2-135m"
@@ -61,15 +61,13 @@ def load_llm(
 
 
 def find_llm(name: str) -> FrozenLLM:
-    """The LM of a name in whatever precision and on whatever device it is loaded already.
+    """The LM of a name, in whatever precision and on whatever device it is there already.
 
-    Loads it as `load_llm` does by default if it is not. For those who need the model's embedding
-    or statistics and not its forward, and should not hold a second copy.
+    One that was made by hand is found too; one that is not there is loaded as `load_llm` does by
+    default. For those who need the model's embedding or statistics and not its forward, and
+    should not hold a second copy.
     """
-    for (loaded, _, _), llm in _loaded.items():
-        if loaded == name:
-            return llm
-    return load_llm(name)
+    return named_llms.get(name) or load_llm(name)
 
 
 def _parse_dtype(dtype: str | torch.dtype) -> torch.dtype:

@@ -29,6 +29,7 @@ from erm_gym.agents.prior_dqn import PriorDQN, PriorQNetwork
 from erm_gym.agents.sampling import SamplingAgent
 from erm_gym.emotion import EmotionalCritic, LogitModulator, ModulationConfig
 from erm_gym.llm import FrozenLLM
+from erm_gym.llm.tiny import build_tiny_model
 
 MakeEnvs = Callable[..., VectorEnv]
 
@@ -322,6 +323,29 @@ def test_a_bias_weight_is_saved(make_envs: MakeEnvs, tmp_path: Path) -> None:
     agent.save(tmp_path / "agent.zip")
     loaded = load_agent("emotional-ppo", tmp_path / "agent.zip", envs)
     assert loaded.policy.bias.weight == 2.5  # type: ignore[union-attr]
+
+
+def test_an_agent_of_another_language_model_is_named(
+    make_envs: MakeEnvs, tmp_path: Path, llm: FrozenLLM
+) -> None:
+    """Same spaces, other embeddings: it would load and write nonsense."""
+    make_agent("ppo", make_envs(), **small("ppo")).save(tmp_path / "agent.zip")
+    other = FrozenLLM(build_tiny_model(1), llm.tokenizer, name="other", source="a test")
+    with pytest.raises(AgentError, match="learned on the LM 'tiny', but the environment has 'oth"):
+        load_agent("ppo", tmp_path / "agent.zip", make_envs(llm=other))
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_a_language_model_made_by_hand_is_found(
+    make_envs: MakeEnvs, tmp_path: Path, llm: FrozenLLM, name: str
+) -> None:
+    mine = FrozenLLM(build_tiny_model(1), llm.tokenizer, name="mine", source="a test")
+    envs = make_envs(llm=mine)
+    agent = make_agent(name, envs, **small(name)).learn(24)
+    agent.save(tmp_path / "agent.zip")
+    loaded = load_agent(name, tmp_path / "agent.zip", envs)
+    observation = states(envs)
+    assert torch.equal(logits(loaded, observation), logits(agent, observation))
 
 
 @pytest.mark.parametrize("content", [b"", b"not a zip file"])

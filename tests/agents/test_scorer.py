@@ -48,8 +48,9 @@ def test_features_by_hand(
     for name in ("hidden", "prompt_hidden"):
         standard = (observation[name] - mean) / std
         parts.append(standard.clamp(-10, 10) / 32 * GROUP_SCALES[name])
-    for name, size in (("progress", 1), ("emotion", 6), ("fear", 2)):
-        parts.append((2 * observation[name] - 1) / size * GROUP_SCALES[name])
+    parts.append((2 * observation["progress"] - 1) * GROUP_SCALES["progress"])
+    for name, size in (("emotion", 6), ("fear", 2)):
+        parts.append((2 * observation[name] - 1).clamp(min=0) / size * GROUP_SCALES[name])
     expected = torch.cat(parts, -1)
     assert features.size == expected.shape[1] == 32 + 32 + 1 + 6 + 2
     torch.testing.assert_close(features(observation), expected)

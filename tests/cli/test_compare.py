@@ -15,6 +15,7 @@ def test_agents_are_trained_alike_and_shown_in_a_table(
     arguments = [
         *("compare", *TINY, "--agents", "frozen", "emotional-ppo", "--seeds", 1),
         *("--prompts", prompts, "--steps", 80, "--episodes", 4, "--out", out, "--json", result),
+        *("--jobs", 1),
     ]
     finished = run(*arguments)
     assert finished.code == 0

@@ -22,6 +22,7 @@ from erm_gym.evaluation import (
     summarise,
 )
 from erm_gym.evaluation.comparison import summarise_comparison
+from erm_gym.evaluation.runs import saved_steps
 
 AGENTS = ("frozen", "ppo", "emotional-ppo")
 
@@ -125,6 +126,37 @@ def test_a_stopped_comparison_goes_on(
     assert set(read_json(again.out / "results.json")["agents"]) == {"frozen"}
     # No training was under way, so that the runs are those of a comparison without a stop.
     assert compare(again)["runs"] == expected["runs"][:2]
+
+
+def test_runs_side_by_side_give_the_same_results(
+    tmp_path: Path, finished: tuple[CompareConfig, dict[str, Any]]
+) -> None:
+    done, expected = finished
+    seen: list[CompareProgress] = []
+    results = compare(replace(done, out=tmp_path / "out", jobs=2), seen.append)
+    assert results == expected
+    assert {(now.agent, now.seed, now.phase) for now in seen} == {
+        (agent, seed, phase)
+        for agent in AGENTS
+        for seed in (0, 1)
+        for phase in ("train", "evaluate")
+        if (agent, phase) != ("frozen", "train")
+    }
+
+
+def test_runs_side_by_side_stop_together_and_go_on(
+    tmp_path: Path, finished: tuple[CompareConfig, dict[str, Any]]
+) -> None:
+    def stop(now: CompareProgress) -> None:
+        raise KeyboardInterrupt
+
+    done, _ = finished
+    again = replace(done, out=tmp_path / "out", agents=("ppo",), steps=4000, jobs=2)
+    with pytest.raises(RunInterrupted, match="0 of 2 runs finished"):
+        compare(again, stop)
+    shorter = [saved_steps(again.out / "runs" / f"ppo-seed{seed}") for seed in (0, 1)]
+    assert all(steps < 4000 for steps in shorter)
+    assert len(compare(again)["runs"]) == 2
 
 
 @pytest.mark.parametrize(

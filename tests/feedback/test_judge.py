@@ -11,13 +11,12 @@ import torch
 
 from erm_gym.feedback import STANCES, Episode, JudgeError, Prompt, StanceJudge
 from erm_gym.feedback.judge import (
-    LONGEST_REPLY,
     WEIGHTS,
     is_loop,
     pool_reply,
     read_labelled_replies,
-    reply_features,
 )
+from erm_gym.feedback.reading import LONGEST_REPLY
 from erm_gym.llm import FrozenLLM
 
 PROMPTS = ["Hi", "Please help me with this", "Who?"]
@@ -126,15 +125,6 @@ def test_hidden_states_are_used_only_if_they_are_of_the_same_model(
         np.testing.assert_allclose(
             judge.judge_episodes([right, doubtful]), np.repeat(expected, 2, 0), atol=1e-5
         )
-
-
-def test_features_are_mean_and_last_hidden_state_of_the_reply(llm: FrozenLLM) -> None:
-    features = reply_features(llm, PROMPTS, REPLIES)
-    for row, (prompt, reply) in enumerate(zip(PROMPTS, REPLIES, strict=True)):
-        start = llm.encode_prompt(prompt)
-        own = llm.recompute(start + llm.encode_text(reply))[1][len(start) :]
-        expected = torch.cat([own.mean(0), own[-1]])
-        torch.testing.assert_close(features[row], expected, atol=1e-4, rtol=1e-3)
 
 
 def test_the_untrained_judge_is_seeded_and_leaves_global_randomness_alone(llm: FrozenLLM) -> None:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from erm_gym.feedback import STANCES, StanceJudge
-from erm_gym.feedback.judge import LONGEST_REPLY, WEIGHTS
-from erm_gym.feedback.judge_training import JudgeReport, encode_replies, train_judge
+from erm_gym.feedback.judge import WEIGHTS
+from erm_gym.feedback.judge_training import JudgeReport, train_judge
 from erm_gym.llm import FrozenLLM
 
 LETTERS = dict(zip(STANCES, "aeou", strict=True))
@@ -35,7 +35,7 @@ def test_it_learns_what_the_hidden_states_tell(llm: FrozenLLM) -> None:
     judge, report = train_judge(llm, rows, progress=told.append)
     assert isinstance(report, JudgeReport)
     assert not judge.training
-    assert told == ["read 192 of 192 replies"]
+    assert told == ["read 192 of 192 texts"]
     assert report.replies["test"] == 48
     assert report.replies["validation"] == 48
     assert report.accuracy["test"] > 0.8
@@ -62,17 +62,6 @@ def test_training_is_seeded_and_leaves_global_randomness_alone(llm: FrozenLLM) -
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(value, again[key]) for key, value in one.items())
     assert not all(torch.equal(value, other[key]) for key, value in one.items())
-
-
-def test_replies_are_encoded_after_their_prompts(llm: FrozenLLM) -> None:
-    rows = [{"prompt": "Say", "reply": "yes"}, {"prompt": "Say more", "reply": "x" * 100}]
-    states = encode_replies(llm, rows, lambda message: None)
-    assert [len(state) for state in states] == [3, LONGEST_REPLY]
-    for row, state in zip(rows, states, strict=True):
-        start = llm.encode_prompt(row["prompt"])
-        tokens = start + llm.encode_text(row["reply"])[:LONGEST_REPLY]
-        expected = llm.recompute(tokens)[1][len(start) :]
-        torch.testing.assert_close(state, expected, atol=1e-3, rtol=1e-3)
 
 
 def test_a_trained_judge_is_saved_and_loaded(llm: FrozenLLM, tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ import torch
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from transformers import AutoModelForCausalLM, GPT2Config, PretrainedConfig, Qwen2Config
 
 from erm_gym.llm import FrozenLLM, SlotOutput, Slots, SlotSnapshot, load_llm
+from erm_gym.llm.tiny import build_tiny_tokenizer
 
 NUM_SLOTS = 3
 tokens = st.integers(0, 258)
@@ -154,3 +156,45 @@ def test_bfloat16_follows_float32() -> None:
     rounded = load_llm("tiny", dtype="bfloat16").slots(1).prefill([0], [prompt])
     correlation = torch.corrcoef(torch.stack([exact[-1], rounded.logits[0].float()]))[0, 1]
     assert correlation > 0.99
+
+
+def build(kind: str) -> FrozenLLM:
+    """A tiny model of another architecture, with the tiny tokenizer."""
+    config: PretrainedConfig
+    if kind == "gpt2":
+        config = GPT2Config(vocab_size=259, n_embd=32, n_layer=3, n_head=4, n_positions=256)
+    else:
+        config = Qwen2Config(
+            vocab_size=259,
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+        )
+    config.initializer_range = 0.3
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(config)
+    return FrozenLLM(model, build_tiny_tokenizer(), name=f"tiny-{kind}", source="a test")
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("kind", ["gpt2", "qwen2"])
+def test_other_architectures_equal_a_recompute(kind: str, attention: str) -> None:
+    llm = build(kind)
+    llm.model.set_attn_implementation(attention)
+    slots = llm.slots(3)
+    texts = [llm.encode_prompt(text) for text in ("a", "a longer one", "b")]
+    output = slots.prefill(range(3), texts)
+    for step in range(8):
+        if step == 3:  # one row starts anew while the others go on
+            texts[1] = llm.encode_prompt("c")
+            slots.prefill([1], [texts[1]])
+        chosen = torch.tensor([step + 1, 40 + step, 90 - step])
+        texts = [[*text, int(token)] for text, token in zip(texts, chosen, strict=True)]
+        output = slots.decode(chosen, torch.ones(3, dtype=torch.bool))
+    for row, text in enumerate(texts):
+        logits, hidden = llm.recompute(text)
+        assert_close(output.logits[row], logits[-1])
+        assert_close(output.hidden[row], hidden[-1])

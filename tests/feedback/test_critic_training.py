@@ -1,0 +1,76 @@
+"""Training the critic: it learns the risk of prompts and not the caution of replies."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from erm_gym.feedback import Prompt, PromptPool
+from erm_gym.feedback.critic_training import train_critic
+from erm_gym.llm import FrozenLLM
+
+SPLITS = ("train", "train", "validation", "test")
+
+
+@pytest.fixture(scope="module")
+def pool() -> PromptPool:
+    """Pairs whose risk is in one letter: easy to read."""
+    return PromptPool(
+        tuple(
+            Prompt(
+                text=" ".join(letter * 3 + str(number) for _ in range(6)),
+                risk=risk,
+                pair_id=f"pair-{number}",
+                prompt_id=f"{letter}-{number}",
+                split=SPLITS[number % 4],
+            )
+            for number in range(64)
+            for letter, risk in (("z", 1.0), ("a", 0.0))
+        )
+    )
+
+
+def written(prompt: Prompt, stance: str, source: str = "written") -> dict[str, str]:
+    reply = "no no no no no no" if stance == "refuse" else "yes yes yes yes yes"
+    return {"prompt": prompt.text, "reply": reply, "stance": stance, "source": source}
+
+
+def test_it_learns_the_risk_of_prompts(llm: FrozenLLM, pool: PromptPool) -> None:
+    replies = [written(prompt, stance) for prompt in pool for stance in ("comply", "refuse")]
+    told: list[str] = []
+    critic, report = train_critic(llm, pool, replies, progress=told.append)
+    assert told == ["read 128 of 128 texts"]
+    assert report.test_auc > 0.95
+    assert report.test_auc_in_replies > 0.9
+    assert report.test_risky_above_half > 0.9
+    assert report.test_harmless_above_half < 0.1
+    assert report.danger.validation_auc > 0.95
+    again, _ = train_critic(llm, pool, replies)
+    for name, value in critic.fear_module.state_dict().items():
+        assert torch.equal(value, again.fear_module.state_dict()[name])
+
+
+def test_the_caution_of_replies_says_nothing_about_risk(
+    llm: FrozenLLM, pool: PromptPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, str] = {}
+
+    def spy(llm: FrozenLLM, prompts: list[str], replies: list[str], progress: object) -> None:
+        seen.update(zip(prompts, replies, strict=True))
+        raise InterruptedError
+
+    monkeypatch.setattr("erm_gym.feedback.critic_training.read_replies", spy)
+    # Written careful replies to risky prompts come first, as they would in a careless file.
+    replies = [
+        written(prompt, stance)
+        for stance in ("refuse", "comply")
+        for prompt in sorted(pool, key=lambda prompt: -prompt.risk)
+    ]
+    agents = [written(prompt, "refuse", "PPO agent") | {"reply": "agent"} for prompt in pool]
+    with pytest.raises(InterruptedError):
+        train_critic(llm, pool, agents + replies)
+    assert "agent" not in seen.values()
+    careful = {prompt.prompt_id: seen[prompt.text].startswith("no") for prompt in pool}
+    risky = [careful[prompt.prompt_id] for prompt in pool if prompt.risky]
+    assert risky == [careful[prompt.prompt_id] for prompt in pool if not prompt.risky]
+    assert sum(risky) == len(risky) / 2

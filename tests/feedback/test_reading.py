@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import torch
+
+from erm_gym.feedback.reading import LONGEST_REPLY, read_replies
+from erm_gym.llm import FrozenLLM
+
+
+def test_replies_are_read_after_their_prompts(llm: FrozenLLM) -> None:
+    prompts, replies = ["Say", "Say more", "Say nothing"], ["yes", "x" * 100, ""]
+    told: list[str] = []
+    read = read_replies(llm, prompts, replies, told.append)
+    assert told == ["read 3 of 3 texts"]
+    assert [len(reply) for _, reply in read] == [3, LONGEST_REPLY, 0]
+    for prompt, reply, (about, own) in zip(prompts, replies, read, strict=True):
+        start = llm.encode_prompt(prompt)
+        tokens = start + llm.encode_text(reply)[:LONGEST_REPLY]
+        expected = llm.recompute(tokens)[1]
+        torch.testing.assert_close(
+            about, expected[len(llm.template) : len(start)], atol=1e-3, rtol=1e-3
+        )
+        torch.testing.assert_close(own, expected[len(start) :], atol=1e-3, rtol=1e-3)
