@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from erm_gym.llm.kv_cache import Forward, TransformersForward
+from erm_gym.llm.llama import LlamaForward
 from erm_gym.llm.slots import Slots
 
 MIDDLE_OF_STACK = 0.55
@@ -72,6 +74,11 @@ class FrozenLLM:
         self.vocab_size: int = self.token_embeddings.shape[0]
         self.context_length: int = getattr(config, "max_position_embeddings", 2048)
         self.end_of_turn = _end_of_turn(model, tokenizer)
+        self._forward: Forward = (
+            LlamaForward(model, self.layer)
+            if LlamaForward.fits(model)
+            else TransformersForward(model, self.layer, self.context_length)
+        )
         named_llms[name] = self
 
     @property
@@ -213,9 +220,10 @@ class FrozenLLM:
     def slots(self, num_slots: int) -> Slots:
         """A KV cache of `num_slots` independent rows; see `Slots`."""
         return Slots(
-            self.model,
+            self._forward,
             num_slots,
-            layer=self.layer,
+            num_layers=self.model.config.get_text_config().num_hidden_layers,
+            device=self.device,
             context_length=self.context_length,
             template=self.template,
         )

@@ -1,9 +1,7 @@
 """Slots: one KV cache that holds independent rows of different lengths.
 
 A row is filled by `prefill`, advanced by `decode` together with all others in one batched
-forward, and filled again when its text is finished, while the others go on. The cache is handed
-to the transformers model as a `Cache` of its own kind, so every architecture that takes a 4-D
-attention mask and `position_ids` works unchanged.
+forward, and filled again when its text is finished, while the others go on.
 """
 
 from __future__ import annotations
@@ -11,10 +9,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from transformers.cache_utils import Cache, CacheLayerMixin
+
+from erm_gym.llm.kv_cache import Forward, KVCache, Step
 
 PREFILL_CACHE_BYTES = 512 * 2**20
 """Bytes of finished prefills that `Slots` remembers, so that a prompt seen again costs nothing."""
@@ -39,81 +37,13 @@ class SlotSnapshot:
     lengths: tuple[int, ...]
     """Number of cached positions of each of the n rows."""
     keys: torch.Tensor
-    """Keys `[n, L, T, H, D]`: layers, longest row, key-value heads, head size."""
+    """Keys `[L, n, H, T, D]`: layers, rows, key-value heads, longest row, head size."""
     values: torch.Tensor
     """Values, shaped as the keys."""
 
     def nbytes(self) -> int:
         """Bytes of the copied keys and values."""
         return self.keys.nbytes + self.values.nbytes
-
-
-class _SlotLayer(CacheLayerMixin):
-    """One layer of the cache: `[B, T, H, D]`, written at positions of its own in every row."""
-
-    is_sliding = False
-
-    def __init__(self, store: _SlotStore) -> None:
-        super().__init__()
-        self.store = store
-
-    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        """Allocates for the store's number of rows and positions."""
-        self.keys = self._zeros(key_states)
-        self.values = self._zeros(value_states)
-        self.is_initialized = True
-
-    def _zeros(self, states: torch.Tensor) -> torch.Tensor:
-        _, heads, _, size = states.shape
-        return states.new_zeros(self.store.num_slots, self.store.capacity, heads, size)
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Writes new positions `[n, H, t, D]`; returns all that the mask may look at."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        return self._write(self.keys, key_states), self._write(self.values, value_states)
-
-    def _write(self, cached: torch.Tensor | None, states: torch.Tensor) -> torch.Tensor:
-        assert cached is not None
-        rows, positions, span = self.store.rows, self.store.positions, self.store.span
-        cached[rows[:, None], positions] = states.transpose(1, 2)
-        seen = cached[:, :span] if len(rows) == len(cached) else cached[rows, :span]
-        return seen.transpose(1, 2)  # [n, H, span, D]
-
-    def grow(self) -> None:
-        """Makes room for the store's capacity, keeping what is there."""
-        if self.keys is None or self.values is None:
-            return
-        for name in ("keys", "values"):
-            old = getattr(self, name)
-            new = self._zeros(old.transpose(1, 2))
-            new[:, : old.shape[1]] = old
-            setattr(self, name, new)
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """Length and offset of the keys; unused with the 4-D masks that `Slots` passes."""
-        return self.store.span, 0
-
-    def get_seq_length(self) -> int:
-        """Positions before the ones being written; `Slots` passes `position_ids` itself."""
-        return 0
-
-    def get_max_length(self) -> int:
-        """Positions allocated."""
-        return self.store.capacity
-
-
-class _SlotStore:
-    """What the layers of one cache share: its size, and where the forward in progress writes."""
-
-    def __init__(self, num_slots: int, device: torch.device) -> None:
-        self.num_slots = num_slots
-        self.capacity = 64
-        self.span = 0
-        self.rows = torch.arange(num_slots, device=device)  # [n]
-        self.positions = torch.zeros(num_slots, 1, dtype=torch.int64, device=device)  # [n, t]
 
 
 class Slots:
@@ -128,19 +58,21 @@ class Slots:
 
     def __init__(
         self,
-        model: Any,
+        forward: Forward,
         num_slots: int,
         *,
-        layer: int,
+        num_layers: int,
+        device: torch.device,
         context_length: int,
         template: Sequence[int] = (),
     ) -> None:
         """Allocates nothing until the first prefill; memory grows with the longest row.
 
         Args:
-            model: The frozen transformers model.
+            forward: The frozen model's.
             num_slots: Number B of rows, >= 1.
-            layer: Hidden layer that outputs read.
+            num_layers: Layers of the model that have a cache.
+            device: Where the model is.
             context_length: Longest row that the model can read.
             template: Tokens that start most prompts; `pooled` leaves them out.
 
@@ -151,15 +83,12 @@ class Slots:
             raise ValueError(f"num_slots must be at least 1, got {num_slots}")
         self.num_slots = num_slots
         self.lengths = torch.zeros(num_slots, dtype=torch.int64)
-        self._model = model
-        self._layer = layer
+        self._forward = forward
+        self._device = device
         self._context_length = context_length
         self._template = tuple(template)
         self._template_rows: SlotSnapshot | None = None
-        self._store = _SlotStore(num_slots, model.device)
-        config = model.config.get_text_config()
-        self._layers = [_SlotLayer(self._store) for _ in range(config.num_hidden_layers)]
-        self._cache = Cache(layers=[*self._layers])
+        self._cache = KVCache(num_layers, num_slots)
         self._prefills: OrderedDict[tuple[int, ...], tuple[SlotSnapshot, SlotOutput]] = (
             OrderedDict()
         )
@@ -215,7 +144,7 @@ class Slots:
         start = len(self._template) if self._starts_with_template(prompts[0]) else 0
         if start:
             self._write_template(slots)
-        device = self._model.device
+        device = self._device
         width = max(len(prompt) for prompt in prompts) - start
         ids = torch.zeros(len(prompts), width, dtype=torch.int64)  # [n, t], padded on the right
         for row, prompt in enumerate(prompts):
@@ -226,11 +155,14 @@ class Slots:
         kept, index = torch.unique(last, return_inverse=True)
         self._reserve(start + width)
         logits, hidden = self._forward(
-            torch.tensor(slots, device=device),
-            ids.to(device),
-            columns.expand(len(prompts), -1),
-            mask.expand(len(prompts), 1, -1, -1),
-            kept.to(device),
+            Step(
+                cache=self._cache,
+                ids=ids.to(device),
+                positions=columns.expand(len(prompts), -1),
+                mask=mask.expand(len(prompts), 1, -1, -1),
+                keep=kept.to(device),
+                rows=torch.tensor(slots, device=device),
+            )
         )
         outputs = []
         for row, prompt in enumerate(prompts):
@@ -247,15 +179,18 @@ class Slots:
 
     def _write_template(self, slots: list[int]) -> None:
         if self._template_rows is None:
-            length, device = len(self._template), self._model.device
+            length, device = len(self._template), self._device
             self._reserve(length)
             columns = torch.arange(length, device=device)
             self._forward(
-                torch.tensor(slots[:1], device=device),
-                torch.tensor([self._template], device=device),
-                columns[None],
-                (columns[None] <= columns[:, None])[None, None],
-                1,
+                Step(
+                    cache=self._cache,
+                    ids=torch.tensor([self._template], device=device),
+                    positions=columns[None],
+                    mask=(columns[None] <= columns[:, None])[None, None],
+                    keep=columns[-1:],
+                    rows=torch.tensor(slots[:1], device=device),
+                )
             )
             self.lengths[slots[0]] = length
             self._template_rows = self.snapshot(slots[:1])
@@ -287,65 +222,26 @@ class Slots:
         if longest > self._context_length:
             raise ValueError(f"a row is full: the model reads {self._context_length} tokens")
         self._reserve(longest)
-        device = self._model.device
+        device = self._device
         # A row that sits out writes behind its own text, where no mask looks before the row itself
         # has written there.
         positions = self.lengths.to(device)  # [B]
         mask = torch.arange(longest, device=device)[None] <= positions[:, None]  # [B, T]
         logits, hidden = self._forward(
-            torch.arange(self.num_slots, device=device),
-            tokens.to(device)[:, None].clamp(min=0),
-            positions[:, None],
-            mask[:, None, None],
-            1,
+            Step(
+                cache=self._cache,
+                ids=tokens.to(device)[:, None].clamp(min=0),
+                positions=positions[:, None],
+                mask=mask[:, None, None],
+                keep=torch.zeros(1, dtype=torch.int64, device=device),
+            )
         )
         self.lengths += advance
         return SlotOutput(logits=logits[:, 0], hidden=hidden[:, 0], pooled=hidden[:, 0])
 
-    def _forward(
-        self,
-        rows: torch.Tensor,
-        ids: torch.Tensor,
-        positions: torch.Tensor,
-        mask: torch.Tensor,
-        keep: torch.Tensor | int,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """One forward that writes ids `[n, t]` at positions `[n, t]` of some rows.
-
-        Args:
-            rows: Rows of the cache, `[n]`.
-            ids: Tokens.
-            positions: Where each token stands in its row.
-            mask: `[n, 1, t, T]` bool: which cached positions each new one may look at.
-            keep: Columns of `ids` whose logits are wanted, or how many of the last.
-
-        Returns:
-            Logits `[n, len(keep), V]` and hidden states `[n, t, d]`.
-        """
-        if self._model.config._attn_implementation == "eager":
-            # Eager attention adds its mask to the scores instead of choosing by it.
-            lowest = torch.finfo(self._model.dtype).min
-            mask = torch.zeros_like(mask, dtype=self._model.dtype).masked_fill(~mask, lowest)
-        self._store.rows, self._store.positions, self._store.span = rows, positions, mask.shape[-1]
-        output = self._model(
-            input_ids=ids,
-            position_ids=positions.clamp(max=self._context_length - 1),
-            attention_mask=mask,
-            past_key_values=self._cache,
-            use_cache=True,
-            output_hidden_states=True,
-            logits_to_keep=keep,
-        )
-        return output.logits, output.hidden_states[self._layer]
-
     def _reserve(self, length: int) -> None:
         # One position more than the longest row, so that a row that sits out has a place to write.
-        if length < self._store.capacity:
-            return
-        while length >= self._store.capacity:
-            self._store.capacity *= 2
-        for layer in self._layers:
-            layer.grow()
+        self._cache.reserve(length + 1)
 
     def _recall(self, key: tuple[int, ...], slot: int) -> SlotOutput | None:
         if key not in self._prefills:
@@ -375,13 +271,10 @@ class Slots:
         rows = list(range(self.num_slots)) if slots is None else list(slots)
         lengths = tuple(int(self.lengths[row]) for row in rows)
         span = max(lengths, default=0)
-        keys, values = [], []
-        for layer in self._layers:
-            assert layer.keys is not None and layer.values is not None, "no slot was ever filled"
-            keys.append(layer.keys[rows, :span])
-            values.append(layer.values[rows, :span])
+        keys, values = self._cache.keys, self._cache.values
+        assert keys is not None and values is not None, "no slot was ever filled"
         return SlotSnapshot(
-            lengths=lengths, keys=torch.stack(keys, dim=1), values=torch.stack(values, dim=1)
+            lengths=lengths, keys=keys[:, rows, :, :span], values=values[:, rows, :, :span]
         )
 
     @torch.no_grad()
@@ -400,17 +293,11 @@ class Slots:
             raise ValueError(
                 f"the snapshot has {len(snapshot.lengths)} rows, but {len(rows)} slots were named"
             )
-        span = snapshot.keys.shape[2]
+        span = snapshot.keys.shape[3]
         self._reserve(span)
-        for index, layer in enumerate(self._layers):
-            if not layer.is_initialized:
-                layer.lazy_initialization(
-                    snapshot.keys[:, index].transpose(1, 2),
-                    snapshot.values[:, index].transpose(1, 2),
-                )
-            assert layer.keys is not None and layer.values is not None
-            layer.keys[rows, :span] = snapshot.keys[:, index]
-            layer.values[rows, :span] = snapshot.values[:, index]
+        keys, values = self._cache.allocate(snapshot.keys[0], snapshot.values[0])
+        keys[:, rows, :, :span] = snapshot.keys
+        values[:, rows, :, :span] = snapshot.values
         for row, length in zip(rows, snapshot.lengths, strict=True):
             self.lengths[row] = length
 

@@ -9,9 +9,16 @@ import torch
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from transformers import AutoModelForCausalLM, GPT2Config, PretrainedConfig, Qwen2Config
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    LlamaConfig,
+    PretrainedConfig,
+    Qwen2Config,
+)
 
 from erm_gym.llm import FrozenLLM, SlotOutput, Slots, SlotSnapshot, load_llm
+from erm_gym.llm.kv_cache import TransformersForward
 from erm_gym.llm.tiny import build_tiny_tokenizer
 
 NUM_SLOTS = 3
@@ -142,9 +149,11 @@ def test_errors_name_the_row_and_the_limit(llm: FrozenLLM) -> None:
         slots.restore(filled(llm).snapshot(), [0])
 
 
-def test_a_full_row_may_sit_out(llm: FrozenLLM) -> None:
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_a_full_row_may_sit_out(kind: str) -> None:
+    llm = build(kind)
     slots = llm.slots(2)
-    slots.prefill([0, 1], [[1] * 512, [1, 2]])
+    slots.prefill([0, 1], [[1] * llm.context_length, [1, 2]])
     output = slots.decode(torch.tensor([0, 3]), torch.tensor([False, True]))
     expected, _ = llm.recompute([1, 2, 3])
     assert_close(output.logits[1], expected[-1])
@@ -159,12 +168,12 @@ def test_bfloat16_follows_float32() -> None:
 
 
 def build(kind: str) -> FrozenLLM:
-    """A tiny model of another architecture, with the tiny tokenizer."""
+    """A tiny model of some architecture, with the tiny tokenizer."""
     config: PretrainedConfig
     if kind == "gpt2":
         config = GPT2Config(vocab_size=259, n_embd=32, n_layer=3, n_head=4, n_positions=256)
     else:
-        config = Qwen2Config(
+        config = {"llama": LlamaConfig, "qwen2": Qwen2Config}[kind](
             vocab_size=259,
             hidden_size=32,
             intermediate_size=64,
@@ -180,11 +189,18 @@ def build(kind: str) -> FrozenLLM:
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-@pytest.mark.parametrize("kind", ["gpt2", "qwen2"])
-def test_other_architectures_equal_a_recompute(kind: str, attention: str) -> None:
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "qwen2"])
+def test_forwards_of_transformers_equal_a_recompute(kind: str, attention: str) -> None:
     llm = build(kind)
     llm.model.set_attn_implementation(attention)
-    slots = llm.slots(3)
+    slots = Slots(
+        TransformersForward(llm.model, llm.layer, llm.context_length),
+        3,
+        num_layers=3,
+        device=llm.device,
+        context_length=llm.context_length,
+        template=llm.template,
+    )
     texts = [llm.encode_prompt(text) for text in ("a", "a longer one", "b")]
     output = slots.prefill(range(3), texts)
     for step in range(8):

@@ -1,0 +1,118 @@
+"""A short forward for models of the Llama family, equal to that of transformers and faster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import LlamaForCausalLM
+
+from erm_gym.llm.kv_cache import Step, additive_mask
+
+
+class LlamaForward:
+    """The forward of a Llama, over a cache that it writes in place.
+
+    Against the forward of transformers: queries, keys and values are one product, as are gate and
+    up; keys are not repeated for the queries that share them; and nothing is decided per layer
+    that is the same in all of them. The model's own weights become parts of the joined ones, so
+    that nothing is held twice and the model works as before.
+
+    Source: our own; the architecture is Llama's, as transformers has it.
+    """
+
+    def __init__(self, model: LlamaForCausalLM, layer: int) -> None:
+        """Joins the weights.
+
+        Args:
+            model: The frozen model; `fits` must be true of it.
+            layer: Hidden layer that is read, 1 .. L.
+        """
+        config: Any = model.config
+        self._model = model
+        self._layer = layer
+        self._heads: int = config.num_attention_heads
+        self._key_heads: int = config.num_key_value_heads
+        self._size: int = model.model.layers[0].self_attn.head_dim
+        self._scale = model.model.layers[0].self_attn.scaling
+        self._epsilon = config.rms_norm_eps
+        self._joined = []
+        for block in model.model.layers:
+            attention, mlp = block.self_attn, block.mlp
+            self._joined.append(
+                (
+                    _join(attention.q_proj, attention.k_proj, attention.v_proj),
+                    _join(mlp.gate_proj, mlp.up_proj),
+                )
+            )
+
+    @staticmethod
+    def fits(model: Any) -> bool:
+        """Whether a model is one whose forward this is."""
+        return isinstance(model, LlamaForCausalLM) and model.config.hidden_act == "silu"
+
+    def __call__(self, step: Step) -> tuple[Tensor, Tensor]:
+        """Logits `[n, m, V]` of the kept columns and hidden states `[n, t, d]` of the layer."""
+        model = self._model.model
+        rows, columns = step.ids.shape
+        x = model.embed_tokens(step.ids)  # [n, t, d]
+        cos, sin = model.rotary_emb(x, step.positions)  # [n, t, D]
+        cos, sin = cos[:, :, None], sin[:, :, None]
+        groups = self._heads // self._key_heads
+        mask = additive_mask(step.mask, x.dtype).repeat(1, 1, groups, 1)  # [n, 1, G t, T]
+        rotated = self._heads + self._key_heads
+        wanted = x
+        for index, block in enumerate(model.layers):
+            (qkv_weight, qkv_bias), (up_weight, up_bias) = self._joined[index]
+            y = F.rms_norm(x, x.shape[-1:], block.input_layernorm.weight, self._epsilon)
+            qkv = F.linear(y, qkv_weight, qkv_bias).view(rows, columns, -1, self._size)
+            turned = _rotate(qkv[:, :, :rotated], cos, sin)
+            new_keys = turned[:, :, self._heads :].transpose(1, 2)  # [n, H, t, D]
+            new_values = qkv[:, :, rotated:].transpose(1, 2)
+            all_keys, all_values = step.cache.allocate(new_keys, new_values)
+            keys = step.write(all_keys[index], new_keys)  # [n, H, T, D]
+            values = step.write(all_values[index], new_values)
+            queries = turned[:, :, : self._heads].view(
+                rows, columns, self._key_heads, groups, self._size
+            )
+            queries = queries.permute(0, 2, 3, 1, 4).reshape(
+                rows, self._key_heads, groups * columns, self._size
+            )
+            read = F.scaled_dot_product_attention(
+                queries, keys, values, attn_mask=mask, scale=self._scale
+            )
+            read = read.view(rows, self._key_heads, groups, columns, self._size)
+            read = read.permute(0, 3, 1, 2, 4).reshape(rows, columns, -1)
+            x = x + block.self_attn.o_proj(read)
+            y = F.rms_norm(x, x.shape[-1:], block.post_attention_layernorm.weight, self._epsilon)
+            gate, up = F.linear(y, up_weight, up_bias).chunk(2, dim=-1)
+            x = x + block.mlp.down_proj(F.silu(gate) * up)
+            if index + 1 == self._layer:
+                wanted = x
+        last = F.rms_norm(x[:, step.keep], x.shape[-1:], model.norm.weight, self._epsilon)
+        if self._layer == len(model.layers):
+            wanted = F.rms_norm(x, x.shape[-1:], model.norm.weight, self._epsilon)
+        return self._model.lm_head(last), wanted
+
+
+def _rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary position embedding of `[n, t, H, D]` by `[n, t, 1, D]`."""
+    first, second = states.chunk(2, dim=-1)
+    return states * cos + torch.cat((-second, first), dim=-1) * sin
+
+
+def _join(*parts: nn.Linear) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias of linear maps of the same input as one; theirs become views of it."""
+    weight = torch.cat([*(part.weight for part in parts)])
+    biases: list[Tensor] = [part.bias for part in parts if part.bias is not None]
+    bias = torch.cat(biases) if biases else None
+    start = 0
+    for part in parts:
+        end = start + part.out_features
+        part.weight = nn.Parameter(weight[start:end], requires_grad=False)
+        if bias is not None:
+            part.bias = nn.Parameter(bias[start:end], requires_grad=False)
+        start = end
+    return weight, bias

@@ -1,0 +1,110 @@
+"""The short forward of Llamas: the same numbers as those of transformers, and the same weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from erm_gym.llm import FrozenLLM, load_llm
+from erm_gym.llm.kv_cache import Forward, KVCache, Step, TransformersForward
+from erm_gym.llm.llama import LlamaForward
+from erm_gym.llm.tiny import build_tiny_model
+
+ROPE = {"rope_type": "llama3", "rope_theta": 1e4, "factor": 4.0, "low_freq_factor": 1.0}
+ROPE |= {"high_freq_factor": 4.0, "original_max_position_embeddings": 64}
+VARIANTS: list[dict[str, Any]] = [
+    {},
+    {"attention_bias": True, "mlp_bias": True},
+    {"num_key_value_heads": 4},
+    {"num_key_value_heads": 1, "head_dim": 16},
+    {"tie_word_embeddings": False, "rms_norm_eps": 1e-3},
+    {"rope_parameters": ROPE},
+]
+
+
+def build(**changes: Any) -> LlamaForCausalLM:
+    plain = {
+        "vocab_size": 50,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 256,
+        "initializer_range": 0.3,
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(LlamaConfig(**{**plain, **changes}))
+        for parameter in model.parameters():  # biases and norms start at zero and one
+            torch.nn.init.normal_(parameter, std=0.3)
+    return model.requires_grad_(False).eval()
+
+
+def answers(forward: Forward) -> list[torch.Tensor]:
+    """Logits and hidden states of a prefill of two rows of three, and of a decode of all three."""
+    generator = torch.Generator().manual_seed(1)
+    ids = torch.randint(0, 50, (2, 9), generator=generator)
+    cache = KVCache(3, 3)
+    columns = torch.arange(9)
+    causal = (columns[None] <= columns[:, None]).expand(2, 1, -1, -1)
+    prefill = Step(
+        cache=cache,
+        ids=ids,
+        positions=columns.expand(2, -1),
+        mask=causal,
+        keep=torch.tensor([2, 8]),
+        rows=torch.tensor([2, 0]),
+    )
+    lengths = torch.tensor([9, 1, 3])  # the last row goes on after its third token
+    decode = Step(
+        cache=cache,
+        ids=torch.tensor([[7], [8], [9]]),
+        positions=lengths[:, None],
+        mask=(torch.arange(10)[None] <= lengths[:, None])[:, None, None],
+        keep=torch.tensor([0]),
+    )
+    return [*forward(prefill), *forward(decode)]
+
+
+@pytest.mark.parametrize("layer", [1, 3])
+@pytest.mark.parametrize("changes", VARIANTS)
+@torch.no_grad()
+def test_it_equals_the_forward_of_transformers(changes: dict[str, Any], layer: int) -> None:
+    expected = answers(TransformersForward(build(**changes), layer, 256))
+    actual = answers(LlamaForward(build(**changes), layer))
+    for one, other in zip(actual, expected, strict=True):
+        assert one.shape == other.shape
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_joined_weights_are_the_model_s_own() -> None:
+    """Bit for bit the same, held once, and the model still works."""
+    model, untouched = build_tiny_model(), build_tiny_model()
+    LlamaForward(model.requires_grad_(False), 2)
+    expected = untouched.state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in model.state_dict().items())
+    attention = model.model.layers[0].self_attn
+    storages = {
+        part.weight.untyped_storage().data_ptr()
+        for part in (attention.q_proj, attention.k_proj, attention.v_proj)
+    }
+    assert len(storages) == 1
+    ids = torch.tensor([[1, 2, 3]])
+    assert torch.equal(model(ids).logits, untouched(ids).logits)
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.real_model
+@torch.no_grad()
+def test_it_equals_the_forward_of_transformers_on_the_real_model() -> None:
+    llm: FrozenLLM = load_llm()
+    text = llm.encode_prompt("How do I keep a sourdough starter alive while I travel?")
+    output = llm.slots(1).prefill([0], [text])
+    logits, hidden = llm.recompute(text)
+    torch.testing.assert_close(output.logits[0], logits[-1], atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(output.hidden[0], hidden[-1], atol=1e-3, rtol=1e-4)
