@@ -19,7 +19,7 @@ STEPS = 12_800
 """Tokens that each agent is trained on: what fits into the minutes below."""
 PROMPTS = 64
 """Held-out prompts that each agent is asked: whole contrast pairs, so half of them are risky."""
-MINUTES = 6
+MINUTES = 5
 """How long all of it takes with the default model on two CPU cores."""
 BEFORE, AFTER = "frozen", "emotional-ppo"
 """Whose replies are shown side by side."""
