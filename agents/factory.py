@@ -272,11 +272,13 @@ def _build_ppo(spec: AgentSpec, envs: VectorEnv, seed: int, changes: dict[str, A
     assert isinstance(spec.config, PPOConfig)
     config = _checked_config(spec.config, changes)
     batch = config.n_steps * envs.num_envs
+    if batch < 2:
+        raise AgentError("n_steps must be at least 2 where there is one row only, got 1")
     agent = PPO(
         PriorPolicy,
         GymnasiumVecEnv(envs),
         n_steps=config.n_steps,
-        batch_size=max(1, batch // config.minibatches),
+        batch_size=max(2, batch // config.minibatches),
         n_epochs=config.n_epochs,
         learning_rate=config.learning_rate,
         clip_range=config.clip_range,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,22 @@ from gymnasium.vector.utils import batch_space
 
 from erm_gym.emotion import CriticError, EmotionalCritic
 from erm_gym.emotion.checkpoint import shipped_names
+from erm_gym.emotion.critic import CriticState
 from erm_gym.llm import FrozenLLM
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriticSnapshot:
+    """State of an environment and of the critic that watches it."""
+
+    env: Any
+    """The environment's own snapshot."""
+    state: CriticState
+    """What the critic keeps of every row."""
+    felt: dict[str, np.ndarray]
+    """What it feels now."""
+    done: np.ndarray
+    """`[B]` bool, rows that wait for a reset."""
 
 
 class CriticObservation(VectorWrapper):
@@ -103,6 +119,23 @@ class CriticObservation(VectorWrapper):
         if not same_step:
             self._done = finished
         return {**observations, **self._copy()}, rewards, terminated, truncated, infos
+
+    def snapshot(self) -> CriticSnapshot:
+        """Copies the whole state, the environment's and the critic's; see `TextVectorEnv`."""
+        return CriticSnapshot(
+            env=self.env.snapshot(),  # type: ignore[attr-defined]
+            state=self._state,
+            felt=self._copy(),
+            done=self._done.copy(),
+        )
+
+    def restore(self, snapshot: CriticSnapshot) -> dict[str, np.ndarray]:
+        """Goes back to a snapshot and returns the observations of that moment."""
+        observations = self.env.restore(snapshot.env)  # type: ignore[attr-defined]
+        self._state = snapshot.state
+        self._felt = {key: value.copy() for key, value in snapshot.felt.items()}
+        self._done = snapshot.done.copy()
+        return {**observations, **self._copy()}
 
     def _begin(self, observations: dict[str, np.ndarray], mask: np.ndarray) -> None:
         self._state = self.critic.reset(self._state, torch.from_numpy(mask))

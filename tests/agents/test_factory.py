@@ -325,6 +325,14 @@ def test_a_bias_weight_is_saved(make_envs: MakeEnvs, tmp_path: Path) -> None:
     assert loaded.policy.bias.weight == 2.5  # type: ignore[union-attr]
 
 
+def test_minibatches_have_at_least_two_steps(make_envs: MakeEnvs) -> None:
+    agent = make_agent("ppo", make_envs(2), n_steps=3, minibatches=50)
+    assert isinstance(agent, PPO)
+    assert agent.batch_size == 2
+    with pytest.raises(AgentError, match="n_steps must be at least 2 where there is one row"):
+        make_agent("ppo", make_envs(1), n_steps=1)
+
+
 def test_an_agent_of_another_language_model_is_named(
     make_envs: MakeEnvs, tmp_path: Path, llm: FrozenLLM
 ) -> None:

@@ -1,0 +1,127 @@
+"""What all text environments share: snapshots, and rows that survive a failed step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+from erm_gym.emotion import EmotionalCritic
+from erm_gym.envs.text.candidate import candidate_generation_vec
+from erm_gym.llm import FrozenLLM
+
+PROMPTS = ["Hi", "Please help me", "What is it that you want from me?", "Why?"]
+
+
+def score_length(prompt: str, reply: str) -> float:
+    return len(reply) % 7 / 7 - 0.9
+
+
+def make(llm: FrozenLLM, num_envs: int = 3, **options: Any) -> VectorEnv:
+    defaults = {"prompts": PROMPTS, "k": 6, "max_new_tokens": 4, "user": score_length}
+    return candidate_generation_vec(num_envs, llm=llm, **{**defaults, **options})
+
+
+@pytest.fixture
+def critic(llm: FrozenLLM) -> EmotionalCritic:
+    """One whose tonic fear lasts, so that there is something to restore."""
+    critic = EmotionalCritic.for_llm(llm)
+    last = critic.fear_module.danger_net[-1]
+    assert isinstance(last, torch.nn.Linear)
+    torch.nn.init.normal_(last.weight, std=0.5)
+    return critic
+
+
+def play(envs: VectorEnv, actions: np.ndarray) -> list[dict[str, Any]]:
+    """Everything that each of the actions `[T, B]` brings, as plain values."""
+    events = []
+    for step in actions:
+        observations, rewards, terminated, truncated, infos = envs.step(step)
+        final = [one for one in infos.get("final_obs", []) if one is not None and "fear" in one]
+        events.append(
+            {
+                "observations": {key: value.tolist() for key, value in observations.items()},
+                "rewards": rewards.tolist(),
+                "ends": [terminated.tolist(), truncated.tolist()],
+                "prompts": [prompt and prompt.text for prompt in infos.get("prompt", [])],
+                "transcripts": list(infos.get("final_info", {}).get("transcript", [])),
+                "final fear": [one["fear"].tolist() for one in final],
+            }
+        )
+    return events
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP])
+def test_an_episode_branches(llm: FrozenLLM, critic: EmotionalCritic, mode: AutoresetMode) -> None:
+    """The same actions from a snapshot give the same future, through refills; others do not."""
+    rng = np.random.default_rng(0)
+    envs = make(llm, critic=critic, autoreset_mode=mode)
+    envs.reset(seed=3)
+    play(envs, rng.integers(6, size=(5, 3)))
+    snapshot = envs.snapshot()  # type: ignore[attr-defined]
+    branch, other = rng.integers(6, size=(2, 13, 3))
+    first = play(envs, branch)
+    seen = envs.restore(snapshot)  # type: ignore[attr-defined]
+    different = play(envs, other)
+    assert different != first
+    again = envs.restore(snapshot)  # type: ignore[attr-defined]
+    assert all(np.array_equal(again[key], value) for key, value in seen.items())
+    assert play(envs, branch) == first
+    # It fits another environment with the same options, too, up to rounding.
+    twin = make(llm, critic=critic, autoreset_mode=mode)
+    twin.restore(snapshot)  # type: ignore[attr-defined]
+    for one, other in zip(play(twin, branch), first, strict=True):
+        assert sorted(one) == sorted(other)
+        for key in ("rewards", "ends", "prompts", "transcripts"):
+            assert one[key] == other[key]
+        for key, value in one["observations"].items():
+            np.testing.assert_allclose(value, other["observations"][key], atol=1e-3, rtol=1e-3)
+
+
+def test_a_snapshot_does_not_change_with_what_happens_later(llm: FrozenLLM) -> None:
+    envs = make(llm, critic=None)
+    envs.reset(seed=0)
+    snapshot = envs.snapshot()  # type: ignore[attr-defined]
+    before = {key: value.copy() for key, value in snapshot.rows.arrays.items()}
+    keys = snapshot.rows.slots.keys.clone()
+    play(envs, np.ones((9, 3), np.int64))
+    for key, value in before.items():
+        np.testing.assert_array_equal(snapshot.rows.arrays[key], value)
+    assert torch.equal(snapshot.rows.slots.keys, keys)
+
+
+def test_nothing_can_be_kept_before_the_first_reset_or_after_close(llm: FrozenLLM) -> None:
+    envs = make(llm, critic=None)
+    with pytest.raises(RuntimeError, match="reset the environment before the first snapshot"):
+        envs.snapshot()  # type: ignore[attr-defined]
+    envs.reset(seed=0)
+    snapshot = envs.snapshot()  # type: ignore[attr-defined]
+    envs.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        envs.restore(snapshot)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_logits_that_are_not_finite_are_named_and_harm_no_row(
+    llm: FrozenLLM, broken: float
+) -> None:
+    envs, twin = (make(llm, critic=None) for _ in range(2))
+    for env in (envs, twin):
+        env.reset(seed=0)
+    forward = envs._rows._slots._forward  # type: ignore[attr-defined]
+
+    def fail(step: Any) -> Any:
+        logits, hidden = forward(step)
+        logits = logits.clone()
+        logits[1, 0, 5] = broken
+        return logits, hidden
+
+    envs._rows._slots._forward = fail  # type: ignore[attr-defined]
+    actions = np.zeros((6, 3), np.int64)
+    with pytest.raises(FloatingPointError, match=r"logits of tiny are not finite in row 1"):
+        envs.step(actions[0])
+    envs._rows._slots._forward = forward  # type: ignore[attr-defined]
+    assert play(envs, actions) == play(twin, actions)
