@@ -4,6 +4,7 @@ from gymnasium.envs.registration import register, registry
 
 ENTRY_POINTS = {
     "ErmGym/CandidateGeneration-v0": "erm_gym.envs.text.candidate:candidate_generation",
+    "ErmGym/TokenGeneration-v0": "erm_gym.envs.text.token:token_generation",
 }
 
 

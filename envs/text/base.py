@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from gymnasium.vector.utils import batch_space
 from erm_gym.envs.text.options import OptionError, TextEnvOptions
 from erm_gym.envs.text.rows import RowsSnapshot, TextRows
 from erm_gym.feedback import Feedback, load_prompts, make_user
-from erm_gym.llm import FrozenLLM, load_llm
+from erm_gym.llm import FrozenLLM, SlotOutput, load_llm
 
 Observation = dict[str, np.ndarray]
 Infos = dict[str, Any]
@@ -100,11 +99,14 @@ class TextVectorEnv(VectorEnv, ABC):
 
     @abstractmethod
     def _choose(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The token `[B]` of every action, and its log-probability `[B]` under the LM and prior."""
+        """The token of every action, and its log-probability under the LM and under the prior.
+
+        All `[B]`: int64, float32 at temperature 1, and float64 at the prior temperature.
+        """
 
     @abstractmethod
-    def _look(self, rows: np.ndarray, logits: torch.Tensor) -> None:
-        """Fills what of the observation of n rows comes from next-token logits `[n, V]`."""
+    def _look(self, rows: np.ndarray, output: SlotOutput) -> None:
+        """Fills what only this environment shows of n rows, from what the LM says there."""
 
     @property
     def _observation(self) -> Observation:
@@ -195,7 +197,7 @@ class TextVectorEnv(VectorEnv, ABC):
                 f"row {int(done.argmax())} has finished: reset it first with "
                 "options={'reset_mask': mask}"
             )
-        mark, view = self._rows.mark(), copy.deepcopy(self._view)
+        mark, view = self._rows.mark(), _copied(self._view)
         try:
             rewards, ended, full = self._advance(chosen)
             finished = np.flatnonzero(ended | full)
@@ -228,10 +230,10 @@ class TextVectorEnv(VectorEnv, ABC):
             nothing = np.zeros(self.num_envs, bool)
             return np.zeros(self.num_envs), nothing, nothing
         tokens, own, prior = self._choose(chosen)
-        logits = self._rows.append(tokens, own, running)
+        output = self._rows.append(tokens, own, running)
         ended = np.isin(tokens, list(self.llm.end_of_turn)) & running
         full = (self._rows.state.lengths >= self.options.max_new_tokens) & running & ~ended
-        self._see(np.flatnonzero(running), logits)
+        self._see(np.flatnonzero(running), output)
         rewards = np.where(running, self.options.prior_weight * prior, 0.0)
         self._view["prior_terms"] += rewards
         return rewards, ended, full
@@ -242,16 +244,16 @@ class TextVectorEnv(VectorEnv, ABC):
         self._view["prior_terms"][rows] = 0.0
         self._view["done"][rows] = False
         self._observation["prompt_hidden"][rows] = self._rows.state.prompt_hidden[rows]
-        self._see(rows, output.logits)
+        self._see(rows, output)
         for row in rows:
             self._add_info(infos, {"prompt": self._rows.prompts[row]}, row)
 
-    def _see(self, rows: np.ndarray, logits: torch.Tensor) -> None:
-        """Fills the observation of n rows from where they are and next-token logits `[n, V]`."""
+    def _see(self, rows: np.ndarray, output: SlotOutput) -> None:
+        """Fills the observation of n rows from where they are and what the LM says there."""
         state = self._rows.state
         self._observation["hidden"][rows] = state.hidden[rows]
         self._observation["progress"][rows, 0] = state.lengths[rows] / self.options.max_new_tokens
-        self._look(rows, logits)
+        self._look(rows, output)
 
     def _require_finite(self, rows: np.ndarray, normaliser: torch.Tensor) -> None:
         """Raises if the LM's next-token distribution of a row is broken.
@@ -303,7 +305,7 @@ class TextVectorEnv(VectorEnv, ABC):
         self._require_open()
         if not self._started:
             raise RuntimeError("reset the environment before the first snapshot")
-        return TextSnapshot(rows=self._rows.snapshot(), view=copy.deepcopy(self._view))
+        return TextSnapshot(rows=self._rows.snapshot(), view=_copied(self._view))
 
     def restore(self, snapshot: TextSnapshot) -> Observation:
         """Goes back to a snapshot of this environment, or of one with the same options.
@@ -316,7 +318,7 @@ class TextVectorEnv(VectorEnv, ABC):
         """
         self._require_open()
         self._rows.restore(snapshot.rows)
-        self._view = copy.deepcopy(snapshot.view)
+        self._view = _copied(snapshot.view)
         self._started = True
         return self._copy_observation()
 
@@ -367,6 +369,13 @@ def check_discrete(actions: Any, num_envs: int, limit: int, what: str) -> np.nda
         row = int(outside.argmax())
         raise ValueError(f"action {array[row]} of row {row} is no {what}: there are {limit}")
     return array.astype(np.int64)
+
+
+def _copied(value: Any) -> Any:
+    """Arrays in dictionaries, copied; tensors are never written into here and stay the same."""
+    if isinstance(value, dict):
+        return {key: _copied(part) for key, part in value.items()}
+    return value.copy() if isinstance(value, np.ndarray) else value
 
 
 def _resolve_llm(options: TextEnvOptions) -> FrozenLLM:

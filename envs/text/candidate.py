@@ -10,11 +10,11 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from erm_gym.emotion import EmotionalCritic
 from erm_gym.envs.single import SingleEnv
 from erm_gym.envs.text.base import TextVectorEnv, check_discrete
-from erm_gym.envs.text.critic_observation import CriticObservation, load_critic
+from erm_gym.envs.text.critic_observation import with_critic
 from erm_gym.envs.text.options import OptionError, TextEnvOptions
+from erm_gym.llm import SlotOutput
 
 
 class CandidateGenerationVectorEnv(TextVectorEnv):
@@ -97,8 +97,8 @@ class CandidateGenerationVectorEnv(TextVectorEnv):
         prior = self._observation["logprobs"][rows, actions].astype(np.float64)
         return tokens, self._view["own_logprobs"][rows, actions], prior
 
-    def _look(self, rows: np.ndarray, logits: torch.Tensor) -> None:
-        logits = logits.float()
+    def _look(self, rows: np.ndarray, output: SlotOutput) -> None:
+        logits = output.logits.float()
         top, candidates = logits.topk(self.options.k, dim=-1)  # [n, k]
         temperature = self.options.prior_temperature
         normaliser = torch.logsumexp(logits, dim=-1, keepdim=True)
@@ -115,12 +115,7 @@ class CandidateGenerationVectorEnv(TextVectorEnv):
 def candidate_generation_vec(num_envs: int = 1, **options: Any) -> VectorEnv:
     """Entry point of `gym.make_vec`: the environment, with its critic unless `critic` is None."""
     parsed = TextEnvOptions.from_keywords(**options)
-    env = CandidateGenerationVectorEnv(num_envs, parsed)
-    if parsed.critic is None:
-        return env
-    if isinstance(parsed.critic, EmotionalCritic):
-        return CriticObservation(env, parsed.critic)
-    return CriticObservation(env, load_critic(parsed.critic, env.llm))
+    return with_critic(CandidateGenerationVectorEnv(num_envs, parsed), parsed.critic)
 
 
 def candidate_generation_env(**options: Any) -> gym.Env:

@@ -105,7 +105,7 @@ class TextRows:
         index = row + len(self.prompts) * int(self.state.begun[row])
         return self.pool.prompts[index % len(self.pool)]
 
-    def append(self, tokens: np.ndarray, logprobs: np.ndarray, running: np.ndarray) -> torch.Tensor:
+    def append(self, tokens: np.ndarray, logprobs: np.ndarray, running: np.ndarray) -> SlotOutput:
         """Writes one token in every running row, in one forward.
 
         Args:
@@ -114,17 +114,18 @@ class TextRows:
             running: `[B]` bool.
 
         Returns:
-            Next-token logits `[n, V]` of the n running rows.
+            The LM's output for the n running rows, in order.
         """
         state, rows = self.state, np.flatnonzero(running)
         output = self._slots.decode(torch.from_numpy(tokens), torch.from_numpy(running))
-        index = torch.from_numpy(rows)
+        if len(rows) < len(running):
+            output = output.select(torch.from_numpy(rows).to(output.logits.device))
         state.tokens[rows, state.lengths[rows]] = tokens[rows]
         state.logprobs[rows, state.lengths[rows]] = logprobs[rows]
-        state.hidden[rows] = output.hidden[index].float().cpu().numpy()
+        state.hidden[rows] = output.hidden.float().cpu().numpy()
         state.reply_hidden[rows, state.lengths[rows]] = state.hidden[rows]
         state.lengths[rows] += 1
-        return output.logits if len(rows) == len(running) else output.logits[index]
+        return output
 
     def text(self, row: int) -> str:
         """The reply of a row so far."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -103,11 +103,22 @@ class Step:
         return cached[self.rows, :, :span]
 
 
+class ForwardOutput(NamedTuple):
+    """What a forward gives; all in the model's dtype."""
+
+    logits: Tensor
+    """`[n, m, V]` of the kept columns."""
+    hidden: Tensor
+    """`[n, t, d]` of the layer that is read."""
+    last: Tensor
+    """`[n, m, d]` of the kept columns, the input of the LM head."""
+
+
 class Forward(Protocol):
     """One forward of a model over the new tokens of a step."""
 
-    def __call__(self, step: Step) -> tuple[Tensor, Tensor]:
-        """Logits `[n, m, V]` of the kept columns and hidden states `[n, t, d]` of the layer."""
+    def __call__(self, step: Step) -> ForwardOutput:
+        """Reads the new tokens."""
 
 
 class _Layer(CacheLayerMixin):
@@ -162,8 +173,8 @@ class TransformersForward:
         self._layer = layer
         self._last_position = context_length - 1
 
-    def __call__(self, step: Step) -> tuple[Tensor, Tensor]:
-        """Logits `[n, m, V]` of the kept columns and hidden states `[n, t, d]` of the layer."""
+    def __call__(self, step: Step) -> ForwardOutput:
+        """Reads the new tokens."""
         mask = step.mask
         if self._model.config._attn_implementation == "eager":
             # Eager attention adds its mask to the scores instead of choosing by it.
@@ -177,7 +188,11 @@ class TransformersForward:
             output_hidden_states=True,
             logits_to_keep=step.keep,
         )
-        return output.logits, output.hidden_states[self._layer]
+        return ForwardOutput(
+            logits=output.logits,
+            hidden=output.hidden_states[self._layer],
+            last=output.hidden_states[-1][:, step.keep],
+        )
 
 
 def additive_mask(mask: Tensor, dtype: torch.dtype) -> Tensor:

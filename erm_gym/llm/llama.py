@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import LlamaForCausalLM
 
-from erm_gym.llm.kv_cache import Step, additive_mask
+from erm_gym.llm.kv_cache import ForwardOutput, Step, additive_mask
 
 
 class LlamaForward:
@@ -53,8 +53,8 @@ class LlamaForward:
         """Whether a model is one whose forward this is."""
         return isinstance(model, LlamaForCausalLM) and model.config.hidden_act == "silu"
 
-    def __call__(self, step: Step) -> tuple[Tensor, Tensor]:
-        """Logits `[n, m, V]` of the kept columns and hidden states `[n, t, d]` of the layer."""
+    def __call__(self, step: Step) -> ForwardOutput:
+        """Reads the new tokens."""
         model = self._model.model
         rows, columns = step.ids.shape
         x = model.embed_tokens(step.ids)  # [n, t, d]
@@ -94,7 +94,7 @@ class LlamaForward:
         last = F.rms_norm(x[:, step.keep], x.shape[-1:], model.norm.weight, self._epsilon)
         if self._layer == len(model.layers):
             wanted = F.rms_norm(x, x.shape[-1:], model.norm.weight, self._epsilon)
-        return self._model.lm_head(last), wanted
+        return ForwardOutput(logits=self._model.lm_head(last), hidden=wanted, last=last)
 
 
 def _rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -26,8 +26,19 @@ class SlotOutput:
     """Next-token logits `[n, V]`, in the model's dtype."""
     hidden: torch.Tensor
     """Hidden states `[n, d]` at the layer that the critic reads, in the model's dtype."""
+    last: torch.Tensor
+    """Hidden states `[n, d]` that the LM head makes the logits from, in the model's dtype."""
     pooled: torch.Tensor
     """Mean hidden states `[n, d]` over the new positions: a prompt's content, or one token."""
+
+    def select(self, rows: torch.Tensor) -> SlotOutput:
+        """The same of some rows, `[m]` int64 numbers of them."""
+        return SlotOutput(
+            logits=self.logits[rows],
+            hidden=self.hidden[rows],
+            last=self.last[rows],
+            pooled=self.pooled[rows],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +165,7 @@ class Slots:
         last = torch.tensor([len(prompt) - start - 1 for prompt in prompts])  # [n]
         kept, index = torch.unique(last, return_inverse=True)
         self._reserve(start + width)
-        logits, hidden = self._forward(
+        output = self._forward(
             Step(
                 cache=self._cache,
                 ids=ids.to(device),
@@ -167,11 +178,12 @@ class Slots:
         outputs = []
         for row, prompt in enumerate(prompts):
             self.lengths[slots[row]] = len(prompt)
-            own = hidden[row, : len(prompt) - start]  # [t, d]
+            own = output.hidden[row, : len(prompt) - start]  # [t, d]
             outputs.append(
                 SlotOutput(
-                    logits=logits[row, index[row]][None].clone(),
+                    logits=output.logits[row, index[row]][None].clone(),
                     hidden=own[-1:].clone(),
+                    last=output.last[row, index[row]][None].clone(),
                     pooled=own.mean(dim=0, keepdim=True),
                 )
             )
@@ -206,7 +218,7 @@ class Slots:
             active: Rows to advance, `[B]` bool; all of them if None.
 
         Returns:
-            Logits `[B, V]` and hidden `[B, d]`; rows that are not active hold meaningless values.
+            Logits `[B, V]` and hidden states `[B, d]`; of rows that are not active, nothing useful.
 
         Raises:
             ValueError: If an active row is empty or full.
@@ -227,7 +239,7 @@ class Slots:
         # has written there.
         positions = self.lengths.to(device)  # [B]
         mask = torch.arange(longest, device=device)[None] <= positions[:, None]  # [B, T]
-        logits, hidden = self._forward(
+        output = self._forward(
             Step(
                 cache=self._cache,
                 ids=tokens.to(device)[:, None].clamp(min=0),
@@ -237,7 +249,10 @@ class Slots:
             )
         )
         self.lengths += advance
-        return SlotOutput(logits=logits[:, 0], hidden=hidden[:, 0], pooled=hidden[:, 0])
+        hidden = output.hidden[:, 0]
+        return SlotOutput(
+            logits=output.logits[:, 0], hidden=hidden, last=output.last[:, 0], pooled=hidden
+        )
 
     def _reserve(self, length: int) -> None:
         # One position more than the longest row, so that a row that sits out has a place to write.
@@ -306,5 +321,6 @@ def _concatenate(outputs: Sequence[SlotOutput]) -> SlotOutput:
     return SlotOutput(
         logits=torch.cat([output.logits for output in outputs]),
         hidden=torch.cat([output.hidden for output in outputs]),
+        last=torch.cat([output.last for output in outputs]),
         pooled=torch.cat([output.pooled for output in outputs]),
     )

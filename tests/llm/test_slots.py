@@ -133,6 +133,17 @@ def test_row_moves_to_another_slot(llm: FrozenLLM) -> None:
     assert_close(output.logits[0], expected[-1])
 
 
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "qwen2"])
+def test_the_last_hidden_state_makes_the_logits(kind: str) -> None:
+    llm = build(kind)
+    slots = llm.slots(2)
+    prompts = [llm.encode_prompt(text) for text in ("a", "longer")]
+    first = slots.prefill([0, 1], prompts)
+    for output in (first, slots.prefill([1, 0], prompts), slots.decode(torch.tensor([5, 6]))):
+        assert output.last.shape == (2, 32)
+        assert_close(llm.model.get_output_embeddings()(output.last), output.logits)
+
+
 def test_errors_name_the_row_and_the_limit(llm: FrozenLLM) -> None:
     slots = llm.slots(2)
     slots.prefill([0], [[1, 2]])

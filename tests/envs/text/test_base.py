@@ -114,10 +114,10 @@ def test_logits_that_are_not_finite_are_named_and_harm_no_row(
     forward = envs._rows._slots._forward  # type: ignore[attr-defined]
 
     def fail(step: Any) -> Any:
-        logits, hidden = forward(step)
-        logits = logits.clone()
+        output = forward(step)
+        logits = output.logits.clone()
         logits[1, 0, 5] = broken
-        return logits, hidden
+        return output._replace(logits=logits)
 
     envs._rows._slots._forward = fail  # type: ignore[attr-defined]
     actions = np.zeros((6, 3), np.int64)
