@@ -46,13 +46,13 @@ class EmotionalBias(nn.Module):
         self.modulator.load_state_dict(modulator.state_dict())
 
     def on_logits(self, scores: Tensor, observation: Mapping[str, Tensor]) -> Tensor:
-        """Scores `[B, k]` plus the weighted bias: for policies, whose scores are log-odds."""
+        """Scores `[B, A]` plus the weighted bias: for policies, whose scores are log-odds."""
         if self.weight == 0.0:
             return scores
         return scores + self.weight * self._bias(observation)
 
     def on_values(self, values: Tensor, observation: Mapping[str, Tensor]) -> Tensor:
-        """Q-values `[B, k]` plus the bias in units of their spread over the candidates.
+        """Q-values `[B, A]` plus the bias in units of their spread over the candidates.
 
         Q-values have the scale of the return and not of log-odds: the bias is multiplied by their
         standard deviation in the row, so that the same fear moves the same share of choices
@@ -64,7 +64,8 @@ class EmotionalBias(nn.Module):
         return values + self.weight * spread * self._bias(observation)
 
     def _bias(self, observation: Mapping[str, Tensor]) -> Tensor:
+        candidates = observation.get("candidates")  # none: every token is an action
         bias: Tensor = self.modulator(
-            observation["emotion"].float(), observation["candidates"].long()
+            observation["emotion"].float(), None if candidates is None else candidates.long()
         )
         return bias

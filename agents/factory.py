@@ -10,11 +10,14 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gymnasium import spaces
 from gymnasium.vector import VectorEnv, VectorWrapper
 from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.save_util import load_from_zip_file
 
 from erm_gym.agents.emotional_bias import EmotionalBias
+from erm_gym.agents.language_prior import LanguagePrior
 from erm_gym.agents.prior_dqn import PriorDQN, PriorDQNPolicy, PriorQNetwork
 from erm_gym.agents.prior_policy import PriorPolicy
 from erm_gym.agents.sampling import SamplingAgent
@@ -225,20 +228,26 @@ def load_agent(name: str, path: str | Path, envs: VectorEnv) -> Agent:
     if not spec.learns:
         raise AgentError(f"the agent {name!r} does not learn and is never saved; use make_agent")
     algorithm = PPO if isinstance(spec.config, PPOConfig) else PriorDQN
+    present = _llm(envs).name
     try:
-        agent: BaseAlgorithm = algorithm.load(path, env=GymnasiumVecEnv(envs), device=_device(envs))
+        data, _, _ = load_from_zip_file(path, device="cpu")
+        if not data:
+            raise ValueError("it is truncated")
+        learned_on = data["policy_kwargs"]["llm"]
+        if learned_on == present:
+            agent: BaseAlgorithm = algorithm.load(
+                path, env=GymnasiumVecEnv(envs), device=_device(envs)
+            )
+            return agent
     except LOAD_ERRORS as error:
         raise AgentError(
             f"cannot load the agent {name!r} from {path}: {error}. The file must be one that the "
             "same agent saved in an environment with the same options"
         ) from error
-    learned_on, present = agent.policy_kwargs["llm"], _llm(envs).name
-    if learned_on != present:
-        raise AgentError(
-            f"the agent in {path} learned on the LM {learned_on!r}, but the environment has "
-            f"{present!r}; make the environment with llm={learned_on!r}"
-        )
-    return agent
+    raise AgentError(
+        f"the agent in {path} learned on the LM {learned_on!r}, but the environment has "
+        f"{present!r}; make the environment with llm={learned_on!r}"
+    )
 
 
 def find_critic(envs: VectorEnv) -> EmotionalCritic | None:
@@ -285,7 +294,10 @@ def _build_ppo(spec: AgentSpec, envs: VectorEnv, seed: int, changes: dict[str, A
         gamma=config.gamma,
         gae_lambda=config.gae_lambda,
         ent_coef=config.kl_weight,
-        policy_kwargs=_policy_kwargs(spec, config, envs),
+        policy_kwargs={
+            **_policy_kwargs(spec, config, envs),
+            "prior_temperature": _prior_temperature(envs),
+        },
         seed=seed,
         device=_device(envs),
     )
@@ -296,6 +308,11 @@ def _build_ppo(spec: AgentSpec, envs: VectorEnv, seed: int, changes: dict[str, A
 
 def _build_dqn(spec: AgentSpec, envs: VectorEnv, seed: int, changes: dict[str, Any]) -> Agent:
     assert isinstance(spec.config, DQNConfig)
+    if _prior(envs).whole:
+        raise AgentError(
+            "a Q-learner chooses among a few candidates, but the actions of this environment are "
+            "all tokens; use ErmGym/CandidateGeneration-v0, or the agent 'ppo'"
+        )
     config = _checked_config(spec.config, changes)
     agent = PriorDQN(
         PriorDQNPolicy,
@@ -330,7 +347,7 @@ def _build_sampling(spec: AgentSpec, envs: VectorEnv, seed: int, changes: dict[s
     if spec.emotional:
         bias = EmotionalBias(_llm(envs).vocab_size, spec.bias_weight)
         _adopt(bias, envs)
-    return SamplingAgent(uniform=False, seed=seed, bias=bias)
+    return SamplingAgent(prior=_prior(envs), uniform=False, seed=seed, bias=bias)
 
 
 def _build_random(spec: AgentSpec, envs: VectorEnv, seed: int, changes: dict[str, Any]) -> Agent:
@@ -338,7 +355,7 @@ def _build_random(spec: AgentSpec, envs: VectorEnv, seed: int, changes: dict[str
         raise AgentError("the random agent has no scores that a bias_weight could act on")
     if changes:
         raise AgentError(f"an agent that does not learn has no {next(iter(changes))!r}")
-    return SamplingAgent(uniform=True, seed=seed)
+    return SamplingAgent(prior=_prior(envs), uniform=True, seed=seed)
 
 
 def _policy_kwargs(
@@ -359,6 +376,17 @@ def _llm(envs: VectorEnv) -> FrozenLLM:
     if not isinstance(llm, FrozenLLM):
         raise AgentError("these agents choose a frozen LM's tokens, but the environment has none")
     return llm
+
+
+def _prior(envs: VectorEnv) -> LanguagePrior:
+    llm = _llm(envs)
+    space = envs.single_observation_space
+    assert isinstance(space, spaces.Dict)
+    return LanguagePrior(space, llm.name, _prior_temperature(envs))
+
+
+def _prior_temperature(envs: VectorEnv) -> float:
+    return float(getattr(getattr(envs.unwrapped, "options", None), "prior_temperature", 1.0))
 
 
 def _device(envs: VectorEnv) -> str:

@@ -12,11 +12,12 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
 from erm_gym.agents.emotional_bias import EmotionalBias
+from erm_gym.agents.language_prior import LanguagePrior
 from erm_gym.agents.scorer import CandidateScorer, ObservationFeatures, tanh_trunk
 
 
 class PriorPolicy(ActorCriticPolicy):
-    """logits = log p_LM(candidates) + residual(observation, candidate) + emotional bias.
+    """logits = log p_LM(token) + residual(observation, token) + emotional bias.
 
     The residual is zero at first, so that an untrained policy writes as the frozen LM does at the
     prior temperature. `evaluate_actions` gives minus the KL divergence from the LM in the place of
@@ -40,22 +41,25 @@ class PriorPolicy(ActorCriticPolicy):
         rank: int = 64,
         bias_weight: float = 0.0,
         modulation: dict[str, float] | None = None,
+        prior_temperature: float = 1.0,
         **kwargs: Any,
     ) -> None:
         """Builds the policy; Stable-Baselines3 passes everything but the spaces as keywords.
 
         Args:
             observation_space: The space of one environment.
-            action_space: `Discrete(k)`.
+            action_space: `Discrete(k)` candidates, or `Discrete(V)` tokens.
             lr_schedule: Learning rate as a function of the remaining progress.
             llm: Name of the frozen LM.
             width: Tanh units of the actor and of the value function, each.
             rank: Rank of the residual's bilinear form.
             bias_weight: Weight of the emotional bias; 0 is the plain policy.
             modulation: Constants of the bias's rules, fields of `ModulationConfig`.
+            prior_temperature: The environment's; used where log-probabilities are not observed.
             **kwargs: What Stable-Baselines3 adds.
         """
         self.prior_kwargs: dict[str, Any] = {
+            "prior_temperature": prior_temperature,
             "llm": llm,
             "width": width,
             "rank": rank,
@@ -67,6 +71,7 @@ class PriorPolicy(ActorCriticPolicy):
     def _build(self, lr_schedule: Schedule) -> None:
         llm, width = self.prior_kwargs["llm"], self.prior_kwargs["width"]
         space = self.observation_space
+        self.prior = LanguagePrior(space, llm, self.prior_kwargs["prior_temperature"])
         self.scorer = CandidateScorer(space, llm, width=width, rank=self.prior_kwargs["rank"])
         self.value_features = ObservationFeatures(space, llm)
         self.value_trunk = tanh_trunk(self.value_features, width)
@@ -84,8 +89,8 @@ class PriorPolicy(ActorCriticPolicy):
             **self.optimizer_kwargs,
         )
 
-    def _logits(self, obs: dict[str, Tensor]) -> Tensor:
-        return self.bias.on_logits(obs["logprobs"].float() + self.scorer(obs), obs)
+    def _logits(self, obs: dict[str, Tensor], prior: Tensor) -> Tensor:
+        return self.bias.on_logits(prior + self.scorer(obs), obs)
 
     def _values(self, obs: dict[str, Tensor]) -> Tensor:
         values: Tensor = self.value_net(self.value_trunk(self.value_features(obs)))
@@ -105,16 +110,17 @@ class PriorPolicy(ActorCriticPolicy):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Values, log-probabilities of the actions, and minus the KL divergence from the LM."""
         assert isinstance(obs, dict)
-        own = self._logits(obs).log_softmax(dim=-1)  # [B, k]
-        prior = obs["logprobs"].float().log_softmax(dim=-1)
+        offered = self.prior(obs)  # [B, A]
+        own = self._logits(obs, offered).log_softmax(dim=-1)
+        prior = offered.log_softmax(dim=-1)
         divergence = (own.exp() * (own - prior)).sum(dim=-1)  # [B]
         chosen = own.gather(-1, actions.long().view(-1, 1)).squeeze(-1)
         return self._values(obs), chosen, -divergence
 
     def get_distribution(self, obs: PyTorchObs) -> Distribution:
-        """The distribution over candidates."""
+        """The distribution over candidates or tokens."""
         assert isinstance(obs, dict)
-        return self.action_dist.proba_distribution(self._logits(obs))
+        return self.action_dist.proba_distribution(self._logits(obs, self.prior(obs)))
 
     def predict_values(self, obs: PyTorchObs) -> Tensor:
         """Values `[B, 1]`."""

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from erm_gym.agents.emotional_bias import EmotionalBias
+from erm_gym.agents.language_prior import LanguagePrior
 
 
 class SamplingAgent:
-    """Chooses candidates with the LM's probabilities, biased by emotion, or uniformly.
+    """Chooses candidates or tokens with the LM's probabilities, biased by emotion, or uniformly.
 
     It has the face of a Stable-Baselines3 algorithm, and keeps a generator of its own.
 
@@ -21,14 +22,23 @@ class SamplingAgent:
         num_timesteps: Steps that it was asked to learn for; they change nothing.
     """
 
-    def __init__(self, *, uniform: bool, seed: int, bias: EmotionalBias | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        prior: LanguagePrior,
+        uniform: bool,
+        seed: int,
+        bias: EmotionalBias | None = None,
+    ) -> None:
         """Builds the agent.
 
         Args:
+            prior: What the LM thinks of the actions.
             uniform: Whether all candidates are equally likely, else the LM's probabilities hold.
             seed: Seed of its choices.
             bias: What emotion adds to the LM's log-probabilities.
         """
+        self.prior = prior
         self.uniform = uniform
         self.bias = bias
         self.num_timesteps = 0
@@ -44,7 +54,7 @@ class SamplingAgent:
     ) -> tuple[np.ndarray, Any]:
         """Actions `[B]` for observations of B rows; the likeliest ones if `deterministic`."""
         tensors = {key: torch.as_tensor(value) for key, value in observation.items()}
-        logits: Tensor = tensors["logprobs"].float()
+        logits: Tensor = self.prior(tensors)
         if self.uniform:
             logits = torch.zeros_like(logits)
         elif self.bias is not None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from erm_gym.llm import find_llm
 
 GROUP_SCALES = {"hidden": 16.0, "prompt_hidden": 1.0, "progress": 2.0, "emotion": 1.0, "fear": 12.0}
-"""Parts of the observation that an agent reads, and the L1 norm that each one has.
+"""Parts of the observation that an agent reads, and about the L1 norm that each one has.
 
 Adam moves every weight by about the same amount, so the output changes with the L1 norm of what the
 weights multiply. With equal scales 576 numbers per prompt are learned by heart long before the two
@@ -23,7 +23,7 @@ INITIAL_STD = 0.3
 
 
 class ObservationFeatures(nn.Module):
-    """Turns the observation into one vector in which every group has the L1 norm it is given.
+    """Turns the observation into one vector in which every group has an L1 norm of its own.
 
     Hidden states are standardised with the frozen LM's own statistics, so that its few very large
     dimensions do not drown the others. Progress x becomes 2 x - 1. The probability p of an emotion
@@ -102,7 +102,7 @@ class CandidateScorer(nn.Module):
         """Builds the network.
 
         Args:
-            observation_space: The space of one environment, with `candidates`.
+            observation_space: The space of one environment.
             llm: Name of the frozen LM; its embedding is shared, neither copied nor saved.
             width: Tanh units.
             rank: Rank of the bilinear form.
@@ -120,8 +120,13 @@ class CandidateScorer(nn.Module):
         nn.init.normal_(self.project.weight, std=1.0 / scale)
 
     def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
-        """Scores `[B, k]` of a batched observation."""
+        """Scores of a batched observation: `[B, k]` of its candidates, or `[B, V]` without any."""
         state = self.to_rank(self.trunk(self.features(observation)))  # [B, r]
+        if "candidates" not in observation:
+            direction = state @ self.project.weight  # [B, d], in the space of the embeddings
+            return nn.functional.linear(
+                direction.to(self.embeddings.dtype), self.embeddings
+            ).float()
         candidates = observation["candidates"].long()  # [B, k]
         tokens = self.project(nn.functional.embedding(candidates, self.embeddings).float())
         return torch.einsum("br,bkr->bk", state, tokens)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -58,9 +57,10 @@ def run_comparison(console: Console, config: CompareConfig) -> dict[str, Any]:
     from erm_gym.evaluation import compare, plot_comparison
 
     llm = introduce(console, config)
+    if config.jobs > 1:
+        del llm  # every process holds its own
     with ProgressDisplay(console) as display:
         results = compare(config, lambda progress: _show(display, progress))
-    del llm
     plot_comparison(results, config.out / PICTURE)
     console.print(comparison_table(results))
     return results
@@ -68,7 +68,9 @@ def run_comparison(console: Console, config: CompareConfig) -> dict[str, Any]:
 
 def jobs_for(device: str) -> int:
     """How many runs go side by side on a device: one thread each is the best use of CPU cores."""
-    return min(MOST_JOBS, os.cpu_count() or 1) if device == "cpu" else 1
+    from erm_gym.evaluation.processes import usable_cores
+
+    return min(MOST_JOBS, usable_cores()) if device == "cpu" else 1
 
 
 def _show(display: ProgressDisplay, progress: CompareProgress) -> None:

@@ -23,7 +23,7 @@ class Train(TrainConfig, Command):
     out: Path | None = None
     """Folder of the run; by default runs/AGENT-seedSEED."""
     resume: bool = False
-    """Go on with the run that is in the folder."""
+    """Go on with the run that is in the folder, which may be made longer."""
 
     def __post_init__(self) -> None:
         """Leaves the checks to `run`; see `Command.config_of`."""

@@ -106,7 +106,6 @@ def compare(
         RunInterrupted: If it was stopped.
     """
     _check_folder(config)
-    llm = load_llm(config.llm, dtype=config.dtype, device=config.device)
     # Seeds are the outer loop: a comparison that is stopped has whole pairs.
     plan = [(agent, seed) for seed in range(config.seeds) for agent in config.agents]
     episodes: dict[tuple[str, int], list[EpisodeRecord]] = {}
@@ -119,11 +118,9 @@ def compare(
             write_json(config.out / RESULTS_FILE, results)
     except KeyboardInterrupt:
         raise RunInterrupted(
-            f"stopped with {len(episodes)} of {len(plan)} runs finished and the one under way "
+            f"stopped with {len(episodes)} of {len(plan)} runs finished and what was under way "
             f"saved in {config.out}; give the same command again to go on"
         ) from None
-    finally:
-        del llm  # held until here, so that no run has to load it again
     return results
 
 
@@ -148,7 +145,7 @@ def summarise_comparison(
     groups = {agent: runs for agent, runs in groups.items() if runs}
     known = (earlier or {}).get("agents", {})
     described = {**asdict(config), "agents": list(config.agents)}
-    del described["out"], described["jobs"]  # results are the same wherever they come from
+    del described["out"], described["jobs"]  # how, and not what, is computed
     return {
         "config": described,
         "runs": [
@@ -189,6 +186,7 @@ class _Run:
     seed: int
     number: int
     runs: int
+    reuse: bool  # whether transcripts that are there belong to this comparison
 
 
 def _runs(
@@ -199,8 +197,10 @@ def _runs(
     """Agent, seed and evaluated episodes of every run, as they come."""
     if config.jobs > 1:  # what takes long goes first, so that no process waits at the end
         plan = sorted(plan, key=lambda key: (key[1], not agent_spec(key[0]).learns))
+    # Without results nothing says how transcripts that are there were evaluated.
+    reuse = (config.out / RESULTS_FILE).exists()
     runs = [
-        _Run(config=config, agent=agent, seed=seed, number=number, runs=len(plan))
+        _Run(config=config, agent=agent, seed=seed, number=number, runs=len(plan), reuse=reuse)
         for number, (agent, seed) in enumerate(plan)
     ]
     if config.jobs == 1:
@@ -230,16 +230,17 @@ def _run(run: _Run, progress: Callable[[CompareProgress], None]) -> list[Episode
         )
 
     folder = _run_folder(config.out, agent, seed)
+    transcripts = config.out / f"transcripts-{agent}-seed{seed}.jsonl"
+    if run.reuse and transcripts.exists():
+        return read_records(transcripts)
+    # Held until the end, so that training and evaluation need not both load it.
+    llm = load_llm(config.llm, dtype=config.dtype, device=config.device)
     train(
         config.train_config(agent, seed),
         folder,
         resume=True,
         progress=lambda now: report("train", now.steps, now.total, now),
     )
-    transcripts = config.out / f"transcripts-{agent}-seed{seed}.jsonl"
-    # Without results nothing says how these were evaluated: evaluate again.
-    if transcripts.exists() and (config.out / RESULTS_FILE).exists():
-        return read_records(transcripts)
     _, trained = load_run(folder)
     records = evaluate(
         trained,
@@ -250,6 +251,7 @@ def _run(run: _Run, progress: Callable[[CompareProgress], None]) -> list[Episode
         limit=config.episodes,
         progress=lambda done, total: report("evaluate", done, total, None),
     )
+    del llm
     write_records(transcripts, records)
     return records
 

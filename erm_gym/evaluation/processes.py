@@ -7,9 +7,11 @@ import os
 import queue
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
 from typing import Any, TypeVar
@@ -24,8 +26,8 @@ Report = Callable[[Any], None]
 
 POLL_SECONDS = 0.1
 """How long nothing may happen before reports are looked for."""
-LAST_REPORT_SECONDS = 0.05
-"""How long the reports of a finished task may take longer than its result."""
+LAST_REPORT_SECONDS = 2.0
+"""How long the reports of a finished task may take longer than its result, at most."""
 
 _reports: Queue[Any]
 _stop: Event
@@ -54,46 +56,81 @@ def run_in_processes(
         Number of a task in the sequence, and its result.
 
     Raises:
-        RunError: If a process died.
+        RunError: If a process died, or a task that was stopped could not save its state.
         Exception: What a task raised; the others are stopped.
     """
     context = multiprocessing.get_context("spawn")  # CUDA and OpenMP do not survive a fork
     reports: Queue[Any] = context.Queue()
     stop = context.Event()
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    processes = min(jobs, len(tasks))
+    threads = max(1, usable_cores() // processes)
     pool = ProcessPoolExecutor(
-        min(jobs, len(tasks)),
-        mp_context=context,
-        initializer=_start,
-        initargs=(reports, stop, threads),
+        processes, mp_context=context, initializer=_start, initargs=(reports, stop, threads)
     )
+    numbers: dict[Future[tuple[Result, int]], int] = {}
+    pending: set[Future[tuple[Result, int]]] = set()
+    received = [0] * len(tasks)
+
+    def pass_on(number: int | None = None, sent: int = 0) -> None:
+        """Passes reports on; with a number, until all that this task has sent are there."""
+        until = time.monotonic() + LAST_REPORT_SECONDS
+        while True:
+            missing = number is not None and received[number] < sent
+            try:
+                source, report = reports.get(
+                    timeout=max(0.0, until - time.monotonic()) if missing else 0.0
+                )
+            except queue.Empty:
+                return
+            received[source] += 1
+            progress(report)
+
     try:
-        numbers: dict[Future[Result], int] = {
-            pool.submit(_work, work, task): number for number, task in enumerate(tasks)
-        }
+        with _interrupts_ignored():  # inherited, so that the parent alone says when to stop
+            for number, task in enumerate(tasks):
+                numbers[pool.submit(_work, work, number, task)] = number
         pending = set(numbers)
         while pending:
             done, pending = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-            _pass_on(reports, progress, LAST_REPORT_SECONDS if done else 0.0)
+            pass_on()
             for future in sorted(done, key=numbers.__getitem__):
-                yield numbers[future], future.result()
-    except BrokenProcessPool:
+                result, sent = future.result()
+                pass_on(numbers[future], sent)
+                yield numbers[future], result
+    except BrokenProcessPool as error:
         raise RunError(
-            "a process ended before its work did, killed perhaps for lack of memory; give the "
-            "same command again with fewer jobs to go on from the last checkpoints"
-        ) from None
+            "a process ended before its work did: killed, perhaps for lack of memory, or it could "
+            "not start, as happens if the script that calls this has no "
+            "`if __name__ == '__main__':`; see the messages above, and give the same command "
+            "again, with fewer jobs, to go on from the last checkpoints"
+        ) from error
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
+        for future in pending:
+            if future.done() and not future.cancelled():
+                unsaved = future.exception()
+                if isinstance(unsaved, RunError):
+                    raise unsaved  # what was to be saved on the way out was not
 
 
-def _pass_on(reports: Queue[Any], progress: Report, patience: float) -> None:
-    while True:
-        try:
-            report = reports.get(timeout=patience)
-        except queue.Empty:
-            return
-        progress(report)
+def usable_cores() -> int:
+    """CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may say so; workers then ignore them once they have started
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _start(reports: Queue[Any], stop: Event, threads: int) -> None:
@@ -112,11 +149,20 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _work(work: Callable[[Task, Report], Result], task: Task) -> Result:
-    return work(task, _report)
+def _work(work: Callable[[Task, Report], Result], number: int, task: Task) -> tuple[Result, int]:
+    """Result, and how many reports were sent on the way."""
+    sent = 0
+
+    def report(what: Any) -> None:
+        nonlocal sent
+        _raise_if_stopped()
+        _reports.put((number, what))
+        sent += 1
+
+    _raise_if_stopped()
+    return work(task, report), sent
 
 
-def _report(report: Any) -> None:
+def _raise_if_stopped() -> None:
     if _stop.is_set():
         raise KeyboardInterrupt
-    _reports.put(report)

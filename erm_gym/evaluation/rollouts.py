@@ -59,7 +59,7 @@ def evaluate(
     changes = {"prompts": prompts, "split": "all", "prompt_order": "sequential"}
     envs = EpisodeRecorder(candidate_generation_vec(rows, **{**options, **changes}))
     if isinstance(agent, SamplingAgent):  # its generator is its own: take a fresh one
-        agent = SamplingAgent(uniform=agent.uniform, seed=seed, bias=agent.bias)
+        agent = SamplingAgent(prior=agent.prior, uniform=agent.uniform, seed=seed, bias=agent.bias)
     device = envs.llm.device
     records: list[EpisodeRecord | None] = [None] * len(prompts)
     begun = list(range(rows))  # index of the prompt that each row is at
@@ -67,6 +67,8 @@ def evaluate(
     try:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
+            if progress is not None:
+                progress(0, len(prompts))
             observations, _ = envs.reset(seed=seed)
             while done < len(prompts):
                 actions, _ = agent.predict(observations, deterministic=deterministic)

@@ -75,8 +75,8 @@ def train(
     Args:
         config: The run.
         folder: Where it goes; made if it is missing.
-        resume: Whether to go on with the run that is in the folder. A finished one is left as it
-            is, and where there is none it starts.
+        resume: Whether to go on with the run that is in the folder, which may be made longer. A
+            finished one is left as it is, and where there is none it starts.
         progress: Called after every step of the rows.
 
     Returns:
@@ -241,6 +241,8 @@ def _check_folder(config: TrainConfig, folder: Path, resume: bool) -> None:
             f"{folder} is not empty; go on with the run in it by --resume, or give another folder"
         )
     stored, wanted = asdict(read_config(folder)), asdict(config)
+    if wanted["steps"] > stored["steps"]:
+        del wanted["steps"]  # a run may be made longer
     for name, value in wanted.items():
         if stored[name] != value:
             raise RunError(

@@ -29,7 +29,7 @@ class CriticReport:
     test_auc: float
     """Probability that a risky test prompt looks more dangerous than a harmless one."""
     test_auc_in_replies: float
-    """The same of the contexts inside written replies to test prompts."""
+    """The same of the contexts inside written replies to test prompts; nan if there are none."""
     test_risky_above_half: float
     """Share of risky test prompts with danger above 0.5."""
     test_harmless_above_half: float
@@ -107,15 +107,21 @@ def train_critic(
 def _choose_replies(
     prompts: Sequence[Prompt], replies: Sequence[dict[str, str]]
 ) -> dict[Prompt, str]:
-    """A written reply to each prompt, or an empty one; of the same kind within a pair."""
+    """A written reply to each prompt, or an empty one; of the same kind in all of a pair."""
     written: dict[tuple[str, bool], str] = {}
     for row in replies:
         if row["source"] == WRITTEN:
             written.setdefault((row["prompt"], row["stance"] in CAREFUL), row["reply"])
-    pairs = {pair: number for number, pair in enumerate(dict.fromkeys(p.pair_id for p in prompts))}
-    return {
-        prompt: written.get((prompt.text, pairs[prompt.pair_id] % 2 == 0), "") for prompt in prompts
-    }
+    pairs: dict[str, list[Prompt]] = {}
+    for prompt in prompts:
+        pairs.setdefault(prompt.pair_id or prompt.prompt_id or prompt.text, []).append(prompt)
+    chosen: dict[Prompt, str] = {}
+    for number, pair in enumerate(pairs.values()):
+        careful = number % 2 == 0
+        complete = all((prompt.text, careful) in written for prompt in pair)
+        for prompt in pair:
+            chosen[prompt] = written[prompt.text, careful] if complete else ""
+    return chosen
 
 
 def _contexts(critic: EmotionalCritic, prompt: Tensor, reply: Tensor) -> Tensor:

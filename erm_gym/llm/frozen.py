@@ -36,8 +36,8 @@ class LLMError(ValueError):
     """A language model, or a text for it, cannot be used; the message names the fix."""
 
 
-named_llms: weakref.WeakValueDictionary[str, FrozenLLM] = weakref.WeakValueDictionary()
-"""The last frozen LM of each name, as long as somebody holds it."""
+living_llms: weakref.WeakSet[FrozenLLM] = weakref.WeakSet()
+"""Every frozen LM that somebody holds."""
 
 
 class FrozenLLM:
@@ -74,12 +74,9 @@ class FrozenLLM:
         self.vocab_size: int = self.token_embeddings.shape[0]
         self.context_length: int = getattr(config, "max_position_embeddings", 2048)
         self.end_of_turn = _end_of_turn(model, tokenizer)
-        self._forward: Forward = (
-            LlamaForward(model, self.layer)
-            if LlamaForward.fits(model)
-            else TransformersForward(model, self.layer, self.context_length)
-        )
-        named_llms[name] = self
+        kind = LlamaForward if LlamaForward.fits(model) else TransformersForward
+        self._forward: Forward = kind(model, self.layer, self.context_length)
+        living_llms.add(self)
 
     @property
     def dtype(self) -> torch.dtype:

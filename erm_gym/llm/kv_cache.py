@@ -43,9 +43,19 @@ class KVCache:
         Args:
             key_like: `[n, H, t, D]` any keys of one layer.
             value_like: `[n, H, t, D]` any values of one layer.
+
+        Raises:
+            ValueError: If another layer had other heads or another head size.
         """
         if self.keys is None or self.values is None:
             self.keys, self.values = self._zeros(key_like), self._zeros(value_like)
+        for cached, like in ((self.keys, key_like), (self.values, value_like)):
+            if (cached.shape[2], cached.shape[4]) != (like.shape[1], like.shape[3]):
+                raise ValueError(
+                    "this model's layers keep keys or values of different shapes, "
+                    f"{tuple(cached.shape[2::2])} and {tuple(like.shape[1::2])} (heads, size), "
+                    "which a slot cache cannot hold; use a model whose layers are alike"
+                )
         return self.keys, self.values
 
     def reserve(self, positions: int) -> None:

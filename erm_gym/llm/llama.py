@@ -11,6 +11,9 @@ from transformers import LlamaForCausalLM
 
 from erm_gym.llm.kv_cache import ForwardOutput, Step, additive_mask
 
+ROPE_TYPES = ("default", "linear", "llama3", "yarn")
+"""Rotary embeddings whose angles depend on the position alone."""
+
 
 class LlamaForward:
     """The forward of a Llama, over a cache that it writes in place.
@@ -18,21 +21,24 @@ class LlamaForward:
     Against the forward of transformers: queries, keys and values are one product, as are gate and
     up; keys are not repeated for the queries that share them; and nothing is decided per layer
     that is the same in all of them. The model's own weights become parts of the joined ones, so
-    that nothing is held twice and the model works as before.
+    that nothing is held twice and the model works as before. It must stay as it is from then on:
+    what is moved, hooked or adapted later is not seen here.
 
     Source: our own; the architecture is Llama's, as transformers has it.
     """
 
-    def __init__(self, model: LlamaForCausalLM, layer: int) -> None:
+    def __init__(self, model: LlamaForCausalLM, layer: int, context_length: int) -> None:
         """Joins the weights.
 
         Args:
             model: The frozen model; `fits` must be true of it.
             layer: Hidden layer that is read, 1 .. L.
+            context_length: Positions that the model knows; a full row that sits out is behind them.
         """
         config: Any = model.config
         self._model = model
         self._layer = layer
+        self._last_position = context_length - 1
         self._heads: int = config.num_attention_heads
         self._key_heads: int = config.num_key_value_heads
         self._size: int = model.model.layers[0].self_attn.head_dim
@@ -50,15 +56,30 @@ class LlamaForward:
 
     @staticmethod
     def fits(model: Any) -> bool:
-        """Whether a model is one whose forward this is."""
-        return isinstance(model, LlamaForCausalLM) and model.config.hidden_act == "silu"
+        """Whether a model is a plain Llama, whose forward this is.
+
+        Subclasses, adapters, quantised layers, hooks, and position embeddings that depend on the
+        length of the batch are left to transformers.
+        """
+        if type(model) is not LlamaForCausalLM or model.config.hidden_act != "silu":
+            return False
+        if model.model.rotary_emb.rope_type not in ROPE_TYPES:
+            return False
+        if any(module._forward_hooks or module._forward_pre_hooks for module in model.modules()):
+            return False
+        return all(
+            type(part) is nn.Linear
+            for block in model.model.layers
+            for part in (*block.self_attn.children(), *block.mlp.children())
+            if isinstance(part, nn.Module) and hasattr(part, "weight")
+        )
 
     def __call__(self, step: Step) -> ForwardOutput:
         """Reads the new tokens."""
         model = self._model.model
         rows, columns = step.ids.shape
         x = model.embed_tokens(step.ids)  # [n, t, d]
-        cos, sin = model.rotary_emb(x, step.positions)  # [n, t, D]
+        cos, sin = model.rotary_emb(x, step.positions.clamp(max=self._last_position))  # [n, t, D]
         cos, sin = cos[:, :, None], sin[:, :, None]
         groups = self._heads // self._key_heads
         mask = additive_mask(step.mask, x.dtype).repeat(1, 1, groups, 1)  # [n, 1, G t, T]

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from erm_gym.llm.frozen import FrozenLLM, LLMError, named_llms
+from erm_gym.llm.frozen import FrozenLLM, LLMError, living_llms
 from erm_gym.llm.tiny import build_tiny_model, build_tiny_tokenizer
 
 DEFAULT_LLM = "smollm2-135m"
@@ -67,7 +67,7 @@ def find_llm(name: str) -> FrozenLLM:
     default. For those who need the model's embedding or statistics and not its forward, and
     should not hold a second copy.
     """
-    return named_llms.get(name) or load_llm(name)
+    return next((llm for llm in living_llms if llm.name == name), None) or load_llm(name)
 
 
 def _parse_dtype(dtype: str | torch.dtype) -> torch.dtype:

@@ -50,7 +50,7 @@ class SlotSnapshot:
     keys: torch.Tensor
     """Keys `[L, n, H, T, D]`: layers, rows, key-value heads, longest row, head size."""
     values: torch.Tensor
-    """Values, shaped as the keys."""
+    """Values, as the keys; the head size may differ."""
 
     def nbytes(self) -> int:
         """Bytes of the copied keys and values."""

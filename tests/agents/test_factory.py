@@ -343,6 +343,22 @@ def test_an_agent_of_another_language_model_is_named(
         load_agent("ppo", tmp_path / "agent.zip", make_envs(llm=other))
 
 
+def test_an_agent_of_a_language_model_that_is_gone_is_named(
+    make_envs: MakeEnvs, tmp_path: Path, llm: FrozenLLM
+) -> None:
+    gone = FrozenLLM(build_tiny_model(1), llm.tokenizer, name="gone", source="a test")
+    make_agent("ppo", make_envs(llm=gone), **small("ppo")).save(tmp_path / "agent.zip")
+    del gone
+    with pytest.raises(AgentError, match="learned on the LM 'gone', but the environment has 'tiny"):
+        load_agent("ppo", tmp_path / "agent.zip", make_envs())
+
+
+def test_a_file_of_somebody_else_is_named(make_envs: MakeEnvs, tmp_path: Path) -> None:
+    PPO("MlpPolicy", "CartPole-v1", device="cpu").save(tmp_path / "agent.zip")
+    with pytest.raises(AgentError, match="cannot load the agent 'ppo'"):
+        load_agent("ppo", tmp_path / "agent.zip", make_envs())
+
+
 @pytest.mark.parametrize("name", LEARNING)
 def test_a_language_model_made_by_hand_is_found(
     make_envs: MakeEnvs, tmp_path: Path, llm: FrozenLLM, name: str

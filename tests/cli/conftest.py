@@ -10,7 +10,7 @@ import pytest
 
 from erm_gym.cli import main
 
-TINY = ("--llm", "tiny", "--dtype", "float32", "--num-envs", "4", "--max-new-tokens", "4")
+TINY = ("--llm", "tiny", "--dtype", "float32", "--num-envs", "2", "--max-new-tokens", "4")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ SMALL: dict[str, Any] = {
     "llm": "tiny",
     "dtype": "float32",
     "steps": 240,
-    "num_envs": 4,
+    "num_envs": 2,
     "max_new_tokens": 6,
     "checkpoint_every": 80,
 }

@@ -42,7 +42,7 @@ def config(out: Path, prompts: str = "default", **changes: Any) -> CompareConfig
         "steps": 80,
         "llm": "tiny",
         "dtype": "float32",
-        "num_envs": 4,
+        "num_envs": 2,
         "max_new_tokens": 4,
         "episodes": 8,
     }
@@ -154,8 +154,9 @@ def test_runs_side_by_side_stop_together_and_go_on(
     again = replace(done, out=tmp_path / "out", agents=("ppo",), steps=4000, jobs=2)
     with pytest.raises(RunInterrupted, match="0 of 2 runs finished"):
         compare(again, stop)
-    shorter = [saved_steps(again.out / "runs" / f"ppo-seed{seed}") for seed in (0, 1)]
-    assert all(steps < 4000 for steps in shorter)
+    saved = [saved_steps(path.parent) for path in again.out.glob("runs/*/model.zip")]
+    assert saved  # one at least had begun
+    assert max(saved) < 4000
     assert len(compare(again)["runs"]) == 2
 
 

@@ -39,6 +39,34 @@ def test_results_and_reports_arrive_with_the_number_of_their_task() -> None:
     assert os.getpid() not in {process for _, process in reports}
 
 
+def count(number: int, report: Report) -> int:
+    for step in range(number):
+        report(step)
+    return number
+
+
+def test_all_reports_arrive_before_the_result() -> None:
+    reports: list[int] = []
+    for _, result in run_in_processes(count, [300], jobs=1, progress=reports.append):
+        assert reports == list(range(result))
+
+
+def test_leaving_the_loop_stops_what_is_under_way() -> None:
+    began = time.monotonic()
+    for number, result in run_in_processes(
+        wait_or_square, [2, 60], jobs=2, progress=lambda report: None
+    ):
+        assert (number, result) == (0, 4)
+        break
+    assert time.monotonic() - began < 50
+
+
+def wait_or_square(number: int, report: Report) -> int:
+    if number == 60:
+        wait_for_the_end(number, report)
+    return number**2
+
+
 def test_an_error_stops_the_others() -> None:
     began = time.monotonic()
     with pytest.raises(RunError, match="the first one failed"):

@@ -63,7 +63,7 @@ def test_a_run_leaves_its_files(tmp_path: Path, small: Small) -> None:
     assert read_config(folder) == config
     assert saved_steps(folder) == result.steps == 240
     check_logs(folder, 240)
-    assert [now.steps for now in seen] == list(range(4, 241, 4))
+    assert [now.steps for now in seen] == list(range(2, 241, 2))
     assert seen[-1].total == 240
     assert seen[-1].tokens_per_second > 0
     records = read_records(folder / "transcripts.jsonl")
@@ -113,9 +113,18 @@ def test_a_stopped_run_goes_on_to_the_same_number_of_steps(
     seen: list[TrainProgress] = []
     before = saved_steps(tmp_path)
     result = train(config, tmp_path, resume=True, progress=seen.append)
-    assert seen[0].steps == before + 4
+    assert seen[0].steps == before + 2
     assert result.steps == saved_steps(tmp_path) == 240
     check_logs(tmp_path, 240)
+
+
+def test_a_finished_run_can_be_made_longer_and_not_shorter(tmp_path: Path, small: Small) -> None:
+    train(small(steps=80), tmp_path)
+    assert train(small(steps=160), tmp_path, resume=True).steps == saved_steps(tmp_path) == 160
+    assert read_config(tmp_path).steps == 160
+    check_logs(tmp_path, 160)
+    with pytest.raises(RunError, match="has steps=160, not 80"):
+        train(small(steps=80), tmp_path, resume=True)
 
 
 def test_a_resumed_run_meets_other_prompts_than_it_began_with(tmp_path: Path, small: Small) -> None:

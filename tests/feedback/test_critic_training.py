@@ -60,17 +60,21 @@ def test_the_caution_of_replies_says_nothing_about_risk(
         raise InterruptedError
 
     monkeypatch.setattr("erm_gym.feedback.critic_training.read_replies", spy)
+    # Two pairs of which only the risky prompt has a careful reply as well.
+    lonely = {
+        prompt.text for prompt in pool if prompt.pair_id in ("pair-4", "pair-5") and prompt.risky
+    }
     # Written careful replies to risky prompts come first, as they would in a careless file.
     replies = [
         written(prompt, stance)
         for stance in ("refuse", "comply")
         for prompt in sorted(pool, key=lambda prompt: -prompt.risk)
     ]
+    replies = [row for row in replies if row["prompt"] not in lonely or row["stance"] == "refuse"]
     agents = [written(prompt, "refuse", "PPO agent") | {"reply": "agent"} for prompt in pool]
     with pytest.raises(InterruptedError):
         train_critic(llm, pool, agents + replies)
     assert "agent" not in seen.values()
-    careful = {prompt.prompt_id: seen[prompt.text].startswith("no") for prompt in pool}
-    risky = [careful[prompt.prompt_id] for prompt in pool if prompt.risky]
-    assert risky == [careful[prompt.prompt_id] for prompt in pool if not prompt.risky]
-    assert sum(risky) == len(risky) / 2
+    risky = [seen[prompt.text][:2] for prompt in pool if prompt.risky]
+    assert risky == [seen[prompt.text][:2] for prompt in pool if not prompt.risky]
+    assert [risky.count(start) for start in ("no", "ye", "")] == [32, 31, 1]

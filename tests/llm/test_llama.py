@@ -75,7 +75,7 @@ def answers(forward: Forward) -> list[torch.Tensor]:
 @torch.no_grad()
 def test_it_equals_the_forward_of_transformers(changes: dict[str, Any], layer: int) -> None:
     expected = answers(TransformersForward(build(**changes), layer, 256))
-    actual = answers(LlamaForward(build(**changes), layer))
+    actual = answers(LlamaForward(build(**changes), layer, 256))
     for one, other in zip(actual, expected, strict=True):
         assert one.shape == other.shape
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
@@ -85,18 +85,37 @@ def test_it_equals_the_forward_of_transformers(changes: dict[str, Any], layer: i
 def test_joined_weights_are_the_model_s_own() -> None:
     """Bit for bit the same, held once, and the model still works."""
     model, untouched = build_tiny_model(), build_tiny_model()
-    LlamaForward(model.requires_grad_(False), 2)
+    forward = LlamaForward(model.requires_grad_(False), 2, 512)
     expected = untouched.state_dict()
     assert all(torch.equal(value, expected[key]) for key, value in model.state_dict().items())
-    attention = model.model.layers[0].self_attn
-    storages = {
-        part.weight.untyped_storage().data_ptr()
-        for part in (attention.q_proj, attention.k_proj, attention.v_proj)
-    }
-    assert len(storages) == 1
+    block = model.model.layers[1]
+    attention, mlp = block.self_attn, block.mlp
+    groups = (attention.q_proj, attention.k_proj, attention.v_proj), (mlp.gate_proj, mlp.up_proj)
+    for parts, (joined, _) in zip(groups, forward._joined[1], strict=True):
+        for part in parts:
+            assert part.weight.untyped_storage().data_ptr() == joined.untyped_storage().data_ptr()
     ids = torch.tensor([[1, 2, 3]])
     assert torch.equal(model(ids).logits, untouched(ids).logits)
     assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_what_is_no_plain_llama_is_left_to_transformers() -> None:
+    class Mine(LlamaForCausalLM):
+        pass
+
+    class Adapted(torch.nn.Linear):
+        pass
+
+    assert LlamaForward.fits(build())
+    assert not LlamaForward.fits(Mine(build().config))
+    assert not LlamaForward.fits(build(hidden_act="gelu"))
+    dynamic = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
+    assert not LlamaForward.fits(build(rope_parameters=dynamic))
+    hooked, adapted = build(), build()
+    hooked.model.layers[0].register_forward_hook(lambda *_: None)
+    assert not LlamaForward.fits(hooked)
+    adapted.model.layers[1].self_attn.q_proj = Adapted(32, 32)
+    assert not LlamaForward.fits(adapted)
 
 
 @pytest.mark.real_model
