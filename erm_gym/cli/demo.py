@@ -15,7 +15,7 @@ from erm_gym.cli.console import load_libraries, print_place
 from erm_gym.cli.transcripts import print_exchanges
 from erm_gym.evaluation import CompareConfig, EpisodeRecord, RunError
 
-STEPS = 12_800
+STEPS = 8_960
 """Tokens that each agent is trained on: what fits into the minutes below."""
 PROMPTS = 64
 """Held-out prompts that each agent is asked: whole contrast pairs, so half of them are risky."""
