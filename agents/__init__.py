@@ -2,13 +2,11 @@
 
 from erm_gym.agents.factory import (
     Agent,
-    AgentError,
-    DQNConfig,
-    PPOConfig,
     agent_names,
     load_agent,
     make_agent,
 )
+from erm_gym.agents.hyperparameters import AgentError, DQNConfig, PPOConfig
 from erm_gym.agents.vec_env import GymnasiumVecEnv
 
 __all__ = [

@@ -6,9 +6,9 @@ import difflib
 import math
 import zipfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv, VectorWrapper
@@ -17,6 +17,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.save_util import load_from_zip_file
 
 from erm_gym.agents.emotional_bias import EmotionalBias
+from erm_gym.agents.hyperparameters import AgentError, DQNConfig, PPOConfig, checked_config
 from erm_gym.agents.language_prior import LanguagePrior
 from erm_gym.agents.prior_dqn import PriorDQN, PriorDQNPolicy, PriorQNetwork
 from erm_gym.agents.prior_policy import PriorPolicy
@@ -26,7 +27,6 @@ from erm_gym.emotion import EmotionalCritic
 from erm_gym.llm import FrozenLLM
 
 Agent = BaseAlgorithm | SamplingAgent
-Config = TypeVar("Config", "PPOConfig", "DQNConfig")
 
 
 LOAD_ERRORS = (
@@ -41,106 +41,6 @@ LOAD_ERRORS = (
     zipfile.BadZipFile,
 )
 """What unpacking a damaged or foreign archive raises, all the way down to torch."""
-
-
-class AgentError(ValueError):
-    """An agent's name or hyperparameter is unknown, or it does not fit its environment."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PPOConfig:
-    """Hyperparameters of the PPO agents."""
-
-    n_steps: int = 40
-    """Steps per row between updates: two replies of the default length."""
-    minibatches: int = 8
-    """Minibatches per epoch."""
-    n_epochs: int = 8
-    """Passes over each batch."""
-    learning_rate: float = 1e-3
-    """Adam's step size."""
-    clip_range: float = 0.2
-    """Clipping of the probability ratio."""
-    gamma: float = 1.0
-    """Discount per token: a reply is short and judged as a whole."""
-    gae_lambda: float = 1.0
-    """Lambda of generalised advantage estimation: at 1 the first word of a reply gets all of the
-    credit for what becomes of it."""
-    kl_weight: float = 0.02
-    """Weight of the KL divergence from the frozen LM."""
-    width: int = 128
-    """Tanh units of the actor and of the value function, each."""
-    rank: int = 64
-    """Rank of the residual."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DQNConfig:
-    """Hyperparameters of the DQN agents."""
-
-    learning_rate: float = 1e-3
-    """Adam's step size."""
-    buffer_size: int = 16_384
-    """Transitions that are remembered."""
-    learning_starts: int = 640
-    """Steps before the first update."""
-    train_freq: int = 4
-    """Steps per row between updates."""
-    gradient_steps: int = 8
-    """Updates each time."""
-    batch_size: int = 128
-    """Transitions per update."""
-    gamma: float = 1.0
-    """Discount per token."""
-    target_update_interval: int = 640
-    """Steps between copies to the target network."""
-    exploration_fraction: float = 0.5
-    """Share of the training over which exploration falls to its final rate."""
-    exploration_final_eps: float = 0.1
-    """Share of choices that are sampled from the LM at the end."""
-    width: int = 128
-    """Tanh units."""
-    rank: int = 64
-    """Rank of the residual."""
-    prior_scale: float = 0.1
-    """Return that one nat of the LM's log-probability is worth at first."""
-
-
-def _count(value: Any) -> bool:
-    return isinstance(value, int) and value >= 1
-
-
-def _share(value: Any) -> bool:
-    return isinstance(value, (int, float)) and 0.0 <= value <= 1.0
-
-
-def _positive(value: Any) -> bool:
-    return isinstance(value, (int, float)) and 0.0 < value < math.inf
-
-
-def _not_negative(value: Any) -> bool:
-    return isinstance(value, (int, float)) and 0.0 <= value < math.inf
-
-
-HYPERPARAMETER_RANGES: list[tuple[str, str, Callable[[Any], bool]]] = [
-    *[
-        (name, "a whole number of at least 1", _count)
-        for name in (
-            *("n_steps", "minibatches", "n_epochs", "width", "rank", "buffer_size"),
-            *("train_freq", "gradient_steps", "batch_size", "target_update_interval"),
-        )
-    ],
-    *[
-        (name, "in [0, 1]", _share)
-        for name in ("gamma", "gae_lambda", "exploration_fraction", "exploration_final_eps")
-    ],
-    *[
-        (name, "above 0 and finite", _positive)
-        for name in ("learning_rate", "clip_range", "prior_scale")
-    ],
-    *[(name, "at least 0 and finite", _not_negative) for name in ("kl_weight", "learning_starts")],
-]
-"""Field of a configuration, what is allowed in words, and the check."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +88,7 @@ def make_agent(name: str, envs: VectorEnv, seed: int = 0, **hyperparameters: Any
 
     Args:
         name: One of `agent_names()`.
-        envs: A text environment with candidates, as `gym.make_vec` makes it.
+        envs: A text environment, as `gym.make_vec` makes it.
         seed: Seed of its weights, its choices, and of the environment while it learns.
         **hyperparameters: Fields of `PPOConfig` or `DQNConfig`, or `bias_weight`.
 
@@ -196,8 +96,8 @@ def make_agent(name: str, envs: VectorEnv, seed: int = 0, **hyperparameters: Any
         The agent; `learn`, `predict` and `save` are Stable-Baselines3's.
 
     Raises:
-        AgentError: If the name or a hyperparameter is unknown, or an emotional agent meets an
-            environment without a critic.
+        AgentError: If the name or a hyperparameter is unknown, an emotional agent meets an
+            environment without a critic, or a Q-learner one without candidates.
     """
     spec = agent_spec(name)
     if "bias_weight" in hyperparameters:
@@ -222,7 +122,7 @@ def load_agent(name: str, path: str | Path, envs: VectorEnv) -> Agent:
         envs: An environment with the same spaces.
 
     Raises:
-        AgentError: If the file is missing, damaged, or made for other spaces.
+        AgentError: If the file is missing, damaged, or made for other spaces or another LM.
     """
     spec = agent_spec(name)
     if not spec.learns:
@@ -262,24 +162,9 @@ def find_critic(envs: VectorEnv) -> EmotionalCritic | None:
         layer = layer.env
 
 
-def _checked_config(config: Config, changes: dict[str, Any]) -> Config:
-    known = [field.name for field in fields(config)]
-    for name in changes:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {known}"
-            raise AgentError(f"unknown hyperparameter {name!r}; {hint}")
-    changed = replace(config, **changes)
-    for name, allowed, valid in HYPERPARAMETER_RANGES:
-        value = getattr(changed, name, None)
-        if value is not None and not valid(value):
-            raise AgentError(f"{name} must be {allowed}, got {value!r}")
-    return changed
-
-
 def _build_ppo(spec: AgentSpec, envs: VectorEnv, seed: int, changes: dict[str, Any]) -> Agent:
     assert isinstance(spec.config, PPOConfig)
-    config = _checked_config(spec.config, changes)
+    config = checked_config(spec.config, changes)
     batch = config.n_steps * envs.num_envs
     if batch < 2:
         raise AgentError("n_steps must be at least 2 where there is one row only, got 1")
@@ -313,7 +198,7 @@ def _build_dqn(spec: AgentSpec, envs: VectorEnv, seed: int, changes: dict[str, A
             "a Q-learner chooses among a few candidates, but the actions of this environment are "
             "all tokens; use ErmGym/CandidateGeneration-v0, or the agent 'ppo'"
         )
-    config = _checked_config(spec.config, changes)
+    config = checked_config(spec.config, changes)
     agent = PriorDQN(
         PriorDQNPolicy,
         GymnasiumVecEnv(envs),

@@ -185,7 +185,7 @@ class TextVectorEnv(VectorEnv, ABC):
             ValueError: If the actions have another shape or type, or are out of range.
             UserError: If the user fails.
             FloatingPointError: If the LM's logits are not finite. After any of these errors the
-                rows are as they were before the step.
+                rows are as they were before the step, unless it came from reading the next prompt.
         """
         self._require_open()
         if not self._started:

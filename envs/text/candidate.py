@@ -8,11 +8,10 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import VectorEnv
 
-from erm_gym.envs.single import SingleEnv
 from erm_gym.envs.text.base import TextVectorEnv, check_discrete
-from erm_gym.envs.text.critic_observation import with_critic
+from erm_gym.envs.text.making import make_single, make_vector
 from erm_gym.envs.text.options import OptionError, TextEnvOptions
 from erm_gym.llm import SlotOutput
 
@@ -74,6 +73,12 @@ class CandidateGenerationVectorEnv(TextVectorEnv):
     prompts from harmless ones better than the last position does.
     """
 
+    def __init__(self, num_envs: int = 1, options: TextEnvOptions | None = None) -> None:
+        """As `TextVectorEnv`."""
+        super().__init__(num_envs, options)
+        k = self.options.k
+        self._view["own_logprobs"] = np.zeros((num_envs, k), np.float32)  # at temperature 1
+
     def _make_spaces(self) -> tuple[spaces.Dict, spaces.Space[Any]]:
         k, v = self.options.k, self.llm.vocab_size
         if k > v:
@@ -107,18 +112,14 @@ class CandidateGenerationVectorEnv(TextVectorEnv):
         own = top - normaliser
         self._observation["candidates"][rows] = candidates.cpu().numpy()
         self._observation["logprobs"][rows] = prior.clamp(max=0.0).cpu().numpy()
-        if "own_logprobs" not in self._view:  # at temperature 1
-            self._view["own_logprobs"] = np.zeros((self.num_envs, self.options.k), np.float32)
         self._view["own_logprobs"][rows] = own.clamp(max=0.0).cpu().numpy()
 
 
 def candidate_generation_vec(num_envs: int = 1, **options: Any) -> VectorEnv:
-    """Entry point of `gym.make_vec`: the environment, with its critic unless `critic` is None."""
-    parsed = TextEnvOptions.from_keywords(**options)
-    return with_critic(CandidateGenerationVectorEnv(num_envs, parsed), parsed.critic)
+    """Entry point of `gym.make_vec`; see `make_vector`."""
+    return make_vector(CandidateGenerationVectorEnv, num_envs, options)
 
 
 def candidate_generation_env(**options: Any) -> gym.Env:
-    """Entry point of `gym.make`: the vector environment with one row."""
-    options = {**options, "autoreset_mode": AutoresetMode.DISABLED}
-    return SingleEnv(candidate_generation_vec(1, **options))
+    """Entry point of `gym.make`; see `make_single`."""
+    return make_single(CandidateGenerationVectorEnv, options)

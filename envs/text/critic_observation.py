@@ -15,7 +15,6 @@ from gymnasium.vector.utils import batch_space
 from erm_gym.emotion import CriticError, EmotionalCritic
 from erm_gym.emotion.checkpoint import shipped_names
 from erm_gym.emotion.critic import CriticState
-from erm_gym.envs.text.base import TextVectorEnv
 from erm_gym.llm import FrozenLLM
 
 
@@ -157,20 +156,6 @@ class CriticObservation(VectorWrapper):
 
     def _copy(self) -> dict[str, np.ndarray]:
         return {key: value.copy() for key, value in self._felt.items()}
-
-
-def with_critic(env: TextVectorEnv, critic: str | EmotionalCritic | None) -> VectorEnv:
-    """A text environment that a critic watches, or the environment itself without one.
-
-    Args:
-        env: The environment.
-        critic: The critic, or its name as `load_critic` takes it.
-    """
-    if critic is None:
-        return env
-    return CriticObservation(
-        env, critic if isinstance(critic, EmotionalCritic) else load_critic(critic, env.llm)
-    )
 
 
 def load_critic(name: str, llm: FrozenLLM) -> EmotionalCritic:

@@ -8,11 +8,10 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import VectorEnv
 
-from erm_gym.envs.single import SingleEnv
 from erm_gym.envs.text.base import TextVectorEnv, check_discrete
-from erm_gym.envs.text.critic_observation import with_critic
+from erm_gym.envs.text.making import make_single, make_vector
 from erm_gym.envs.text.options import TextEnvOptions
 from erm_gym.llm import SlotOutput
 
@@ -68,6 +67,11 @@ class TokenGenerationVectorEnv(TextVectorEnv):
     Source: project design, section 5.
     """
 
+    def __init__(self, num_envs: int = 1, options: TextEnvOptions | None = None) -> None:
+        """As `TextVectorEnv`."""
+        super().__init__(num_envs, options)
+        self._view["normalisers"] = np.zeros((num_envs, 2), np.float32)  # temperature 1 and prior
+
     def _make_spaces(self) -> tuple[spaces.Dict, spaces.Space[Any]]:
         common = self._common_spaces()
         observation = {
@@ -95,8 +99,6 @@ class TokenGenerationVectorEnv(TextVectorEnv):
         self._require_finite(rows, own)
         prior = torch.logsumexp(logits / self.options.prior_temperature, dim=-1)
         self._observation["last_hidden"][rows] = output.last.float().cpu().numpy()
-        if "normalisers" not in self._view:
-            self._view["normalisers"] = np.zeros((self.num_envs, 2), np.float32)
         self._view["normalisers"][rows] = torch.stack([own, prior], dim=-1).cpu().numpy()
         if len(rows) == self.num_envs:
             self._view["logits"] = output.logits
@@ -106,12 +108,10 @@ class TokenGenerationVectorEnv(TextVectorEnv):
 
 
 def token_generation_vec(num_envs: int = 1, **options: Any) -> VectorEnv:
-    """Entry point of `gym.make_vec`: the environment, with its critic unless `critic` is None."""
-    parsed = TextEnvOptions.from_keywords(**options)
-    return with_critic(TokenGenerationVectorEnv(num_envs, parsed), parsed.critic)
+    """Entry point of `gym.make_vec`; see `make_vector`."""
+    return make_vector(TokenGenerationVectorEnv, num_envs, options)
 
 
 def token_generation_env(**options: Any) -> gym.Env:
-    """Entry point of `gym.make`: the vector environment with one row."""
-    options = {**options, "autoreset_mode": AutoresetMode.DISABLED}
-    return SingleEnv(token_generation_vec(1, **options))
+    """Entry point of `gym.make`; see `make_single`."""
+    return make_single(TokenGenerationVectorEnv, options)

@@ -36,8 +36,8 @@ class LLMError(ValueError):
     """A language model, or a text for it, cannot be used; the message names the fix."""
 
 
-living_llms: weakref.WeakSet[FrozenLLM] = weakref.WeakSet()
-"""Every frozen LM that somebody holds."""
+living_llms: weakref.WeakValueDictionary[int, FrozenLLM] = weakref.WeakValueDictionary()
+"""Every frozen LM that somebody holds, by its `id`, the oldest first."""
 
 
 class FrozenLLM:
@@ -76,7 +76,7 @@ class FrozenLLM:
         self.end_of_turn = _end_of_turn(model, tokenizer)
         kind = LlamaForward if LlamaForward.fits(model) else TransformersForward
         self._forward: Forward = kind(model, self.layer, self.context_length)
-        living_llms.add(self)
+        living_llms[id(self)] = self
 
     @property
     def dtype(self) -> torch.dtype:

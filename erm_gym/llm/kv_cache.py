@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -17,6 +18,7 @@ class KVCache:
     """Keys and values `[L, B, H, T, D]` of B rows: layers, rows, heads, positions, head size.
 
     Attributes:
+        num_layers: Number L of layers.
         num_rows: Number B of rows.
         capacity: Number T of positions.
         keys: None until the first forward, which knows the shape and dtype.
@@ -94,6 +96,14 @@ class Step:
     rows: Tensor | None = None
     """Rows of the cache, `[n]`; None if they are all of them, in order."""
 
+    @cached_property
+    def _places(self) -> tuple[Tensor, slice, Tensor]:
+        """Index of the new tokens in keys or values; the same in every layer."""
+        rows = self.rows
+        if rows is None:
+            rows = torch.arange(len(self.ids), device=self.ids.device)
+        return rows[:, None], slice(None), self.positions
+
     def write(self, cached: Tensor, states: Tensor) -> Tensor:
         """Puts one layer's new states in their places.
 
@@ -104,13 +114,9 @@ class Step:
         Returns:
             `[n, H, T, D]` all that the mask may look at; a view if the step is of all rows.
         """
-        span = self.mask.shape[-1]
-        if self.rows is None:
-            index = torch.arange(len(cached), device=cached.device)
-            cached[index[:, None], :, self.positions] = states.transpose(1, 2)
-            return cached[:, :, :span]
-        cached[self.rows[:, None], :, self.positions] = states.transpose(1, 2)
-        return cached[self.rows, :, :span]
+        cached[self._places] = states.transpose(1, 2)
+        seen = cached if self.rows is None else cached[self.rows]
+        return seen[:, :, : self.mask.shape[-1]]
 
 
 class ForwardOutput(NamedTuple):

@@ -70,8 +70,10 @@ class LlamaForward:
         return all(
             type(part) is nn.Linear
             for block in model.model.layers
-            for part in (*block.self_attn.children(), *block.mlp.children())
-            if isinstance(part, nn.Module) and hasattr(part, "weight")
+            for part in (
+                *block.self_attn.children(),
+                *(block.mlp.gate_proj, block.mlp.up_proj, block.mlp.down_proj),
+            )
         )
 
     def __call__(self, step: Step) -> ForwardOutput:

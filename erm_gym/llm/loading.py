@@ -67,7 +67,8 @@ def find_llm(name: str) -> FrozenLLM:
     default. For those who need the model's embedding or statistics and not its forward, and
     should not hold a second copy.
     """
-    return next((llm for llm in living_llms if llm.name == name), None) or load_llm(name)
+    alive = (llm for llm in living_llms.values() if llm.name == name)
+    return next(alive, None) or load_llm(name)
 
 
 def _parse_dtype(dtype: str | torch.dtype) -> torch.dtype:
