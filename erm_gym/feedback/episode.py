@@ -19,12 +19,57 @@ class UserError(RuntimeError):
     """A simulated user failed or answered nonsense; the message names the user and the prompt."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Feedback:
+    """A user's reaction to one reply."""
+
+    score: float
+    """How content the user is, in [-1, 1]."""
+    components: Mapping[str, float] = field(default_factory=dict)
+    """Named parts that add up to the score; empty if the user does not itemise."""
+    stance: str = ""
+    """How the user read the reply, if it says: one of `erm_gym.feedback.STANCES`."""
+    says: str = ""
+    """What the user answers in words; empty if it says nothing."""
+    leaves: bool = False
+    """Whether the user ends the conversation with this."""
+    verdict: float | None = None
+    """How content the user is with the whole conversation, in [-1, 1]; given when it ends."""
+
+    def __post_init__(self) -> None:
+        """Checks range and sum.
+
+        Raises:
+            ValueError: If the score or the verdict is not in [-1, 1] or the components do not add
+                up to the score.
+        """
+        if not (math.isfinite(self.score) and -1.0 <= self.score <= 1.0):
+            raise ValueError(f"the score must be a number in [-1, 1], got {self.score}")
+        if self.verdict is not None and not -1.0 <= self.verdict <= 1.0:
+            raise ValueError(f"the verdict must be a number in [-1, 1], got {self.verdict}")
+        total = sum(self.components.values())
+        if self.components and not abs(total - self.score) <= COMPONENT_TOLERANCE:
+            raise ValueError(f"the components add up to {total}, but the score is {self.score}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """One turn of a conversation: the user speaks, the assistant replies, the user reacts."""
+
+    said: str
+    """What the user said."""
+    reply: str
+    """What the assistant answered."""
+    feedback: Feedback
+    """How the user reacted to it; `feedback.says` opens the next turn."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Episode:
-    """One finished reply, as a user sees it."""
+    """One finished reply, as a user sees it; in a conversation, with what came before it."""
 
     prompt: Prompt
-    """What was asked."""
+    """What was asked; in a conversation the opening request, in every turn."""
     reply: str
     """What the language model answered."""
     tokens: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -37,9 +82,32 @@ class Episode:
     llm_fingerprint: str = ""
     """Which model the hidden states are of."""
     seed: int = 0
-    """Drawn for this episode alone: randomness from it does not depend on the rest of a batch."""
+    """Drawn for this episode alone, and once for all turns of a conversation: randomness from it
+    does not depend on the rest of a batch."""
+    turns: tuple[Turn, ...] = ()
+    """Earlier turns of this conversation, oldest first; empty if this is the first reply."""
+    last_turn: bool = True
+    """Whether the conversation ends after this reply, whatever the user makes of it."""
 
     __hash__ = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        """Checks that the conversation was still going.
+
+        Raises:
+            ValueError: If the user left in an earlier turn.
+        """
+        for number, turn in enumerate(self.turns, 1):
+            if turn.feedback.leaves:
+                raise ValueError(
+                    f"the user left in turn {number}, so there is no turn {len(self.turns) + 1}; "
+                    "begin a new conversation"
+                )
+
+    @property
+    def said(self) -> str:
+        """What the user said right before this reply."""
+        return self.turns[-1].feedback.says if self.turns else self.prompt.text
 
     def __eq__(self, other: object) -> bool:
         """Equal in every field, arrays by value."""
@@ -51,30 +119,6 @@ class Episode:
             else bool(getattr(self, field.name) == getattr(other, field.name))
             for field in fields(self)
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Feedback:
-    """A user's reaction to one reply."""
-
-    score: float
-    """How content the user is, in [-1, 1]."""
-    components: Mapping[str, float] = field(default_factory=dict)
-    """Named parts that add up to the score; empty if the user does not itemise."""
-    stance: str = ""
-    """How the user read the reply, if it says: one of `erm_gym.feedback.STANCES`."""
-
-    def __post_init__(self) -> None:
-        """Checks range and sum.
-
-        Raises:
-            ValueError: If the score is not in [-1, 1] or the components do not add up to it.
-        """
-        if not (math.isfinite(self.score) and -1.0 <= self.score <= 1.0):
-            raise ValueError(f"the score must be a number in [-1, 1], got {self.score}")
-        total = sum(self.components.values())
-        if self.components and not abs(total - self.score) <= COMPONENT_TOLERANCE:
-            raise ValueError(f"the components add up to {total}, but the score is {self.score}")
 
 
 class User(Protocol):
