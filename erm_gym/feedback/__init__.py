@@ -1,5 +1,11 @@
 """Simulated users: prompts, feedback, the stance judge, and how to bring one's own."""
 
+from erm_gym.feedback.conversing import (
+    ConversationConfig,
+    ConversingUser,
+    UserState,
+    make_conversing_user,
+)
 from erm_gym.feedback.episode import Episode, Feedback, Turn, User, UserError
 from erm_gym.feedback.judge import STANCES, JudgeError, StanceJudge
 from erm_gym.feedback.prompts import Prompt, PromptError, PromptPool, load_prompts
@@ -9,6 +15,8 @@ from erm_gym.feedback.risk_averse import RiskAverseUser
 __all__ = [
     "STANCES",
     "CheckedUser",
+    "ConversationConfig",
+    "ConversingUser",
     "Episode",
     "Feedback",
     "JudgeError",
@@ -20,7 +28,9 @@ __all__ = [
     "Turn",
     "User",
     "UserError",
+    "UserState",
     "load_prompts",
+    "make_conversing_user",
     "make_user",
     "user_names",
 ]
