@@ -32,7 +32,7 @@ def exchange(replies: Sequence[tuple[str, EpisodeRecord]]) -> Panel:
     kind = ("risky", "bold red") if first.risky else ("harmless", "bold green")
     table = Table.grid(padding=(0, 2, 0, 0), expand=True)
     table.add_column(style="bold", no_wrap=True)
-    table.add_column(ratio=1)
+    table.add_column(ratio=1, overflow="fold")
     table.add_column(justify="right", no_wrap=True)
     for name, record in replies:
         table.add_row(name, coloured_reply(record), _verdict(record))

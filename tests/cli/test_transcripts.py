@@ -85,6 +85,11 @@ def test_colours_and_their_legend_are_shown_in_a_terminal() -> None:
     assert shown.count("48;2;177;0;38") == 2  # #b10026, on a token and in the legend
 
 
+def test_a_word_longer_than_the_screen_is_shown_in_full() -> None:
+    shown = render(exchange([("ppo", record(tokens=["W"] * 150, fear=[0.5] * 150))]))
+    assert shown.count("W") == 150
+
+
 @pytest.mark.parametrize(("fear", "explained"), [([0.1] * 4, True), ([], False)])
 def test_the_legend_follows_where_there_is_fear(fear: list[float], explained: bool) -> None:
     console = Console(file=io.StringIO(), width=100)
