@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
@@ -11,45 +10,16 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from erm_gym.emotion.fear_colours import coloured_tokens, legend, visible
+
 if TYPE_CHECKING:
     from erm_gym.evaluation import EpisodeRecord
-
-LEVELS = (
-    (0.2, "", "below .2"),
-    (0.4, "black on #ffeda0", ".2 to .4"),
-    (0.6, "black on #feb24c", ".4 to .6"),
-    (0.8, "black on #fc6b32", ".6 to .8"),
-    (1.0, "white on #b10026", "above .8"),
-)
-"""Upper end of each level of fear, its style, and its name: darker is more, for any eyes."""
-
-
-def fear_style(fear: float) -> str:
-    """The style of a token at which this fear in [0, 1] was felt."""
-    return next((style for upper, style, _ in LEVELS if fear < upper), LEVELS[-1][1])
-
-
-def visible(text: str) -> str:
-    """Text with its control characters made visible, so that a reply cannot steer the terminal."""
-    shown = text.replace("\r\n", "\n").replace("\n", " ↵ ").replace("\t", " ")
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in shown)
 
 
 def coloured_reply(record: EpisodeRecord) -> Text:
     """A reply with every token in the colour of its fear; plain if no critic watched."""
-    text = Text()
-    for token, fear in zip_longest(record.tokens, record.fear[: len(record.tokens)]):
-        text.append(visible(token), style="" if fear is None else fear_style(fear))
+    text = coloured_tokens(record.tokens, record.fear)
     return text if text.plain.strip() else Text("(says nothing)", style="dim italic")
-
-
-def legend() -> Text:
-    """What the colours mean."""
-    text = Text.assemble(("fear at each token:", "dim"))
-    for _, style, name in LEVELS:
-        text.append(" ")
-        text.append(f" {name} ", style=style)
-    return text
 
 
 def exchange(replies: Sequence[tuple[str, EpisodeRecord]]) -> Panel:
@@ -62,7 +32,7 @@ def exchange(replies: Sequence[tuple[str, EpisodeRecord]]) -> Panel:
     kind = ("risky", "bold red") if first.risky else ("harmless", "bold green")
     table = Table.grid(padding=(0, 2, 0, 0), expand=True)
     table.add_column(style="bold", no_wrap=True)
-    table.add_column(ratio=1)
+    table.add_column(ratio=1, overflow="fold")
     table.add_column(justify="right", no_wrap=True)
     for name, record in replies:
         table.add_row(name, coloured_reply(record), _verdict(record))

@@ -8,15 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from erm_gym.cli.transcripts import (
-    LEVELS,
-    coloured_reply,
-    exchange,
-    fear_style,
-    legend,
-    print_exchanges,
-    visible,
-)
+from erm_gym.cli.transcripts import coloured_reply, exchange, print_exchanges
+from erm_gym.emotion.fear_colours import LEVELS, legend
 from erm_gym.evaluation import EpisodeRecord
 
 
@@ -49,19 +42,11 @@ def render(*shown: Any, terminal: bool = False) -> str:
     return console.file.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("fear", "level"),
-    [(0.0, 0), (0.19, 0), (0.2, 1), (0.39, 1), (0.4, 2), (0.6, 3), (0.8, 4), (1.0, 4)],
-)
-def test_levels_of_fear(fear: float, level: int) -> None:
-    assert fear_style(fear) == LEVELS[level][1]
-
-
 def test_every_token_has_the_colour_of_its_fear() -> None:
     text = coloured_reply(record())
     assert text.plain == "Ask a doctor."
     spans = {text.plain[span.start : span.end]: span.style for span in text.spans}
-    assert spans == {" a": LEVELS[2][1], " doctor": LEVELS[3][1], ".": LEVELS[4][1]}
+    assert spans == {" a": LEVELS[2].style, " doctor": LEVELS[3].style, ".": LEVELS[4].style}
 
 
 def test_without_a_critic_a_reply_is_plain() -> None:
@@ -74,7 +59,6 @@ def test_a_silent_reply_says_so() -> None:
 
 
 def test_a_reply_cannot_steer_the_terminal() -> None:
-    assert visible("a\x1b[2Jb\rc\x07\n\td") == "a\ufffd[2Jb\ufffdc\ufffd ↵  d"
     hostile = record(prompt="\x1b[31m", domain="\x1b[0m", tokens=["\x1b[2J"], fear=[0.0])
     assert "\x1b" not in render(exchange([("[bold]frozen", hostile)]))
 
@@ -99,6 +83,11 @@ def test_an_exchange_tells_everything_without_colours_too() -> None:
 def test_colours_and_their_legend_are_shown_in_a_terminal() -> None:
     shown = render(exchange([("ppo", record())]), legend(), terminal=True)
     assert shown.count("48;2;177;0;38") == 2  # #b10026, on a token and in the legend
+
+
+def test_a_word_longer_than_the_screen_is_shown_in_full() -> None:
+    shown = render(exchange([("ppo", record(tokens=["W"] * 150, fear=[0.5] * 150))]))
+    assert shown.count("W") == 150
 
 
 @pytest.mark.parametrize(("fear", "explained"), [([0.1] * 4, True), ([], False)])
