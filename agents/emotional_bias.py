@@ -55,13 +55,12 @@ class EmotionalBias(nn.Module):
         """Q-values `[B, A]` plus the bias in units of their spread over the candidates.
 
         Q-values have the scale of the return and not of log-odds: the bias is multiplied by their
-        standard deviation in the row, so that the same fear moves the same share of choices
-        whatever the scale of the reward.
+        standard deviation over the row's allowed candidates, so that the same fear moves the same
+        share of choices whatever the scale of the reward.
         """
         if self.weight == 0.0:
             return values
-        spread = values.std(dim=-1, keepdim=True)  # [B, 1]
-        return values + self.weight * spread * self._bias(observation)
+        return values + self.weight * _spread(values, observation) * self._bias(observation)
 
     def _bias(self, observation: Mapping[str, Tensor]) -> Tensor:
         candidates = observation.get("candidates")  # none: every token is an action
@@ -69,3 +68,14 @@ class EmotionalBias(nn.Module):
             observation["emotion"].float(), None if candidates is None else candidates.long()
         )
         return bias
+
+
+def _spread(values: Tensor, observation: Mapping[str, Tensor]) -> Tensor:
+    """Standard deviation `[B, 1]` over the allowed ones of `[B, A]` values; 0 if there is one."""
+    mask = observation.get("action_mask")
+    if mask is None or bool((mask == 1).all()):
+        return values.std(dim=-1, keepdim=True)
+    allowed = mask.to(values.dtype)
+    count = allowed.sum(dim=-1, keepdim=True)
+    centred = (values - (values * allowed).sum(dim=-1, keepdim=True) / count) * allowed
+    return (centred.square().sum(dim=-1, keepdim=True) / (count - 1).clamp(min=1)).sqrt()

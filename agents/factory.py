@@ -165,6 +165,7 @@ def find_critic(envs: VectorEnv) -> EmotionalCritic | None:
 def _build_ppo(spec: AgentSpec, envs: VectorEnv, seed: int, changes: dict[str, Any]) -> Agent:
     assert isinstance(spec.config, PPOConfig)
     config = checked_config(spec.config, changes)
+    _prior(envs)
     batch = config.n_steps * envs.num_envs
     if batch < 2:
         raise AgentError("n_steps must be at least 2 where there is one row only, got 1")
@@ -267,6 +268,11 @@ def _prior(envs: VectorEnv) -> LanguagePrior:
     llm = _llm(envs)
     space = envs.single_observation_space
     assert isinstance(space, spaces.Dict)
+    if not isinstance(envs.single_action_space, spaces.Discrete):
+        raise AgentError(
+            "these agents choose tokens, but the actions of this environment are numbers; train an "
+            "agent of Stable-Baselines3, such as SAC, on erm_gym.agents.GymnasiumVecEnv(envs)"
+        )
     return LanguagePrior(space, llm.name, _prior_temperature(envs))
 
 

@@ -11,6 +11,15 @@ from torch.nn import functional as F
 
 from erm_gym.llm import find_llm
 
+MASKED = -1e9
+"""Score of an action that is not allowed: finite, so that a product with probability 0 is 0."""
+
+
+def mask_actions(scores: Tensor, observation: Mapping[str, Tensor]) -> Tensor:
+    """Scores `[B, A]` in which the actions that `action_mask` forbids are hopeless."""
+    mask = observation.get("action_mask")
+    return scores if mask is None else scores.masked_fill(mask == 0, MASKED)
+
 
 class LanguagePrior(nn.Module):
     """Log-probabilities of the actions under the frozen LM at the prior temperature.
@@ -42,9 +51,9 @@ class LanguagePrior(nn.Module):
             self.register_buffer("bias", getattr(head, "bias", None), persistent=False)
 
     def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
-        """Log-probabilities `[B, A]` float32 of a batched observation."""
+        """Log-probabilities `[B, A]` float32 of a batched observation; hopeless where masked."""
         if not self.whole:
-            return observation["logprobs"].float()
+            return mask_actions(observation["logprobs"].float(), observation)
         state = observation["last_hidden"].to(self.weight.dtype)
         with torch.no_grad():
             logits = F.linear(state, self.weight, self.bias).float()

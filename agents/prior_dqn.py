@@ -14,6 +14,7 @@ from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import Tensor
 
 from erm_gym.agents.emotional_bias import EmotionalBias
+from erm_gym.agents.language_prior import mask_actions
 from erm_gym.agents.scorer import CandidateScorer
 
 
@@ -46,15 +47,19 @@ class PriorQNetwork(QNetwork):
         self.q_net = torch.nn.Sequential()  # replaced by the scorer
 
     def forward(self, obs: PyTorchObs) -> Tensor:
-        """Q-values `[B, k]` without the bias."""
+        """Q-values `[B, k]` without the bias; masked candidates are hopeless."""
         assert isinstance(obs, dict)
+        return mask_actions(self._values(obs), obs)
+
+    def _values(self, obs: dict[str, Tensor]) -> Tensor:
         prior = obs["logprobs"].float()
         values: Tensor = self.prior_scale * (prior - prior[:, :1]) + self.scorer(obs)
         return torch.where(obs["progress"] >= 1.0, torch.zeros_like(values), values)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = True) -> Tensor:
         assert isinstance(observation, dict)
-        return self.bias.on_values(self(observation), observation).argmax(dim=1)
+        values = self.bias.on_values(self._values(observation), observation)
+        return mask_actions(values, observation).argmax(dim=1)
 
 
 class PriorDQNPolicy(DQNPolicy):
@@ -131,7 +136,8 @@ class PriorDQN(DQN):
         """Actions while collecting: greedy, except where a row explores. Also before learning."""
         assert isinstance(self._last_obs, dict)
         greedy, _ = self.predict(self._last_obs)
-        logprobs = torch.as_tensor(self._last_obs["logprobs"])
+        seen = {name: torch.as_tensor(value) for name, value in self._last_obs.items()}
+        logprobs = mask_actions(seen["logprobs"], seen)
         sampled = torch.distributions.Categorical(logits=logprobs).sample().numpy()
         explores = torch.rand(sampled.shape).numpy() < self.exploration_rate
         actions = np.where(explores, sampled, greedy)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from erm_gym.agents.emotional_bias import EmotionalBias
-from erm_gym.agents.language_prior import LanguagePrior
+from erm_gym.agents.language_prior import LanguagePrior, mask_actions
 
 
 class SamplingAgent:
@@ -34,7 +34,8 @@ class SamplingAgent:
 
         Args:
             prior: What the LM thinks of the actions.
-            uniform: Whether all candidates are equally likely, else the LM's probabilities hold.
+            uniform: Whether all allowed candidates are equally likely, else as likely as the LM
+                finds them.
             seed: Seed of its choices.
             bias: What emotion adds to the LM's log-probabilities.
         """
@@ -56,7 +57,7 @@ class SamplingAgent:
         tensors = {key: torch.as_tensor(value) for key, value in observation.items()}
         logits: Tensor = self.prior(tensors)
         if self.uniform:
-            logits = torch.zeros_like(logits)
+            logits = mask_actions(torch.zeros_like(logits), tensors)
         elif self.bias is not None:
             logits = self.bias.on_logits(logits, tensors)
         if deterministic:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
@@ -85,12 +85,16 @@ class GymnasiumVecEnv(VecEnv):
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         """An attribute of the environment, once per row: all rows share one object."""
-        value = getattr(self.vector_env, attr_name)
+        value = self._find(attr_name)
         return [value for _ in self._get_indices(indices)]
 
     def has_attr(self, attr_name: str) -> bool:
         """Whether the environment has an attribute."""
-        return hasattr(self.vector_env, attr_name)
+        try:
+            self._find(attr_name)
+        except AttributeError:
+            return False
+        return True
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """Rows share one object, so an attribute can be set for all of them only.
@@ -109,17 +113,35 @@ class GymnasiumVecEnv(VecEnv):
         indices: VecEnvIndices = None,
         **method_kwargs: Any,
     ) -> list[Any]:
-        """Calls a method of the environment once; every row asked for gets its result."""
-        result = getattr(self.vector_env, method_name)(*method_args, **method_kwargs)
-        return [result for _ in self._get_indices(indices)]
+        """Calls a method of the environment once.
+
+        Returns:
+            Where the method answers with one entry per row (an array whose first axis is the row,
+            such as `action_masks`), the entries of the rows asked for; else its answer for each.
+        """
+        result = self._find(method_name)(*method_args, **method_kwargs)
+        rows = list(self._get_indices(indices))
+        if isinstance(result, np.ndarray) and result.shape[:1] == (self.num_envs,):
+            return [result[row] for row in rows]
+        return [result for _ in rows]
+
+    def _find(self, name: str) -> Any:
+        """An attribute of the outermost layer that has it."""
+        layer = self.vector_env
+        while not hasattr(layer, name) and isinstance(layer, VectorWrapper):
+            layer = layer.env
+        return getattr(layer, name)
 
     def env_is_wrapped(self, wrapper_class: type[Any], indices: VecEnvIndices = None) -> list[bool]:
         """Rows are no environments of their own, so none is wrapped by itself."""
         return [False for _ in self._get_indices(indices)]
 
     def get_images(self) -> Sequence[np.ndarray | None]:
-        """Text has no pictures."""
-        return [None] * self.num_envs
+        """A picture of every row, if the environment renders to `rgb_array`."""
+        if self.vector_env.render_mode != "rgb_array":
+            return [None] * self.num_envs
+        pictures: Any = self.vector_env.render()
+        return list(pictures)
 
 
 def _info_of_row(infos: dict[str, Any], row: int) -> dict[str, Any]:

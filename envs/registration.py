@@ -4,6 +4,8 @@ from gymnasium.envs.registration import register, registry
 
 ENTRY_POINTS = {
     "ErmGym/CandidateGeneration-v0": "erm_gym.envs.text.candidate:candidate_generation",
+    "ErmGym/Conversation-v0": "erm_gym.envs.text.conversation:conversation",
+    "ErmGym/EmotionControl-v0": "erm_gym.envs.text.control:emotion_control",
     "ErmGym/TokenGeneration-v0": "erm_gym.envs.text.token:token_generation",
 }
 

@@ -1,14 +1,30 @@
 """The frozen LM as a Markov decision process over text."""
 
+from erm_gym.envs.text.base import TextSnapshot, TextVectorEnv
 from erm_gym.envs.text.candidate import CandidateGenerationVectorEnv
-from erm_gym.envs.text.critic_observation import CriticObservation
-from erm_gym.envs.text.options import OptionError, TextEnvOptions
+from erm_gym.envs.text.control import EmotionControlVectorEnv
+from erm_gym.envs.text.conversation import ConversationVectorEnv
+from erm_gym.envs.text.options import (
+    CandidateOptions,
+    ControlOptions,
+    ConversationOptions,
+    OptionError,
+    TextEnvOptions,
+)
+from erm_gym.envs.text.rows import EpisodeStart
 from erm_gym.envs.text.token import TokenGenerationVectorEnv
 
 __all__ = [
     "CandidateGenerationVectorEnv",
-    "CriticObservation",
+    "CandidateOptions",
+    "ControlOptions",
+    "ConversationOptions",
+    "ConversationVectorEnv",
+    "EmotionControlVectorEnv",
+    "EpisodeStart",
     "OptionError",
     "TextEnvOptions",
+    "TextSnapshot",
+    "TextVectorEnv",
     "TokenGenerationVectorEnv",
 ]

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Generic, Self
 
 import numpy as np
-import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from erm_gym.envs.text.options import OptionError, TextEnvOptions
-from erm_gym.envs.text.rows import RowsSnapshot, TextRows
-from erm_gym.feedback import Feedback, load_prompts, make_user
+from erm_gym.emotion import EmotionalCritic
+from erm_gym.envs.text.critic_rows import (
+    FELT_SPACES,
+    CriticRows,
+    CriticSnapshot,
+    resolve_critic,
+)
+from erm_gym.envs.text.options import OptionError
+from erm_gym.envs.text.reaction import Reaction
+from erm_gym.envs.text.resets import row_seeds, rows_to_reset
+from erm_gym.envs.text.rows import EpisodeStart, RowsSnapshot, TextRows
+from erm_gym.envs.text.writer import Options, Writer, Written
+from erm_gym.feedback import CheckedUser, Feedback, load_prompts, make_user
 from erm_gym.llm import FrozenLLM, SlotOutput, load_llm
 
 Observation = dict[str, np.ndarray]
@@ -28,42 +37,56 @@ class TextSnapshot:
 
     rows: RowsSnapshot
     """Texts, KV cache, generators and prompts."""
+    critic: CriticSnapshot | None
+    """What the critic feels and remembers."""
     view: dict[str, Any]
-    """What is seen and what is due: observation, candidates, rewards so far, finished rows."""
+    """What is seen and what is due: observation, logits, rewards so far, finished rows."""
 
 
-class TextVectorEnv(VectorEnv, ABC):
-    """A vector environment in which every row writes a reply to a prompt, token by token.
+class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
+    """A vector environment in which every row writes a reply to a prompt.
 
-    Subclasses say what is observed, what an action is, and which token it stands for.
+    Subclasses say which writer turns actions into tokens, and what follows a finished reply.
+
+    Attributes:
+        options: What the environment is made of.
+        llm: The frozen LM.
+        user: Who gives the feedback.
+        prompts: What may be asked.
+        critic: The critic that watches, if one does; it is not trained here.
     """
 
+    options_type: ClassVar[type[Any]]
+    """Class of the options."""
+    env_id: ClassVar[str]
+    """What the environment is registered as."""
     metadata: dict[str, Any] = {
-        "render_modes": ["ansi"],
+        "render_modes": ["ansi", "rgb_array"],
         "render_fps": 10,
         "autoreset_mode": AutoresetMode.SAME_STEP,
         "autoreset_modes": list(AutoresetMode),
     }
 
-    def __init__(self, num_envs: int = 1, options: TextEnvOptions | None = None) -> None:
-        """Loads the LM and the user.
+    def __init__(self, num_envs: int = 1, options: Options | None = None) -> None:
+        """Loads the LM, the user and the critic.
 
         Args:
             num_envs: Number B of rows, >= 1.
-            options: What the environment is made of; its `critic` is left to `CriticObservation`.
+            options: What the environment is made of.
 
         Raises:
             OptionError: If there is no row, an option does not fit the LM, or a prompt leaves no
                 room for a reply.
+            CriticError: If the critic does not fit the LM.
         """
         if num_envs < 1:
             raise OptionError(f"num_envs must be at least 1, got {num_envs}")
-        self.options = options or TextEnvOptions()
+        self.options: Options = options or self.options_type()
         self.num_envs = num_envs
         self.render_mode = self.options.render_mode
         self.metadata = {**self.metadata, "autoreset_mode": self.options.autoreset_mode}
         self.llm = _resolve_llm(self.options)
-        self.user = make_user(self.options.user, self.llm)
+        self.user = self.make_user()
         default_split = "train" if self.options.prompts == "default" else "all"
         self.prompts = load_prompts(self.options.prompts).split(self.options.split or default_split)
         self._rows = TextRows(
@@ -74,14 +97,29 @@ class TextVectorEnv(VectorEnv, ABC):
             sequential=self.options.prompt_order == "sequential",
         )
         self._check_room()
-        self.single_observation_space, self.single_action_space = self._make_spaces()
+        self.critic: EmotionalCritic | None = None
+        self._critic_rows = None
+        if self.options.critic is not None:
+            self.critic = resolve_critic(self.options.critic, self.llm)
+            self._critic_rows = CriticRows(
+                self.critic,
+                num_envs,
+                clock=self.options.fear_clock,
+                keep_tonic_fear=self.options.keep_tonic_fear,
+            )
+        self._writer = self.make_writer()
+        common = self.common_spaces()
+        felt = {} if self.critic is None else FELT_SPACES
+        self.single_observation_space = spaces.Dict(
+            {**common, **self._writer.observation_spaces(), **felt}
+        )
+        self.single_action_space = self._writer.action_space()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._view: dict[str, Any] = {
             "observation": {
-                key: np.zeros((num_envs, *box.shape), box.dtype)
-                for key, box in self.single_observation_space.spaces.items()
-                if box.shape is not None
+                name: np.zeros((num_envs, *box.shape), box.dtype)  # type: ignore[misc]
+                for name, box in common.items()
             },
             "prior_terms": np.zeros(num_envs),  # reward for fluent text in this episode
             "done": np.zeros(num_envs, bool),  # rows that wait for a reset
@@ -89,31 +127,26 @@ class TextVectorEnv(VectorEnv, ABC):
         self._started = False
         self._closed = False
 
-    @abstractmethod
-    def _make_spaces(self) -> tuple[spaces.Dict, spaces.Space[Any]]:
-        """Observation and action space of one row; checks the options that they depend on."""
+    @classmethod
+    def from_keywords(cls, num_envs: int, options: Mapping[str, Any]) -> Self:
+        """An environment from the fields of its options.
 
-    @abstractmethod
-    def _check_actions(self, actions: Any) -> np.ndarray:
-        """Actions in the shape and type that `_choose` wants, or a ValueError."""
-
-    @abstractmethod
-    def _choose(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The token of every action, and its log-probability under the LM and under the prior.
-
-        All `[B]`: int64, float32 at temperature 1, and float64 at the prior temperature.
+        Raises:
+            OptionError: If an option is unknown, out of range, or does not fit the LM.
+            CriticError: If the critic does not fit the LM.
         """
+        return cls(num_envs, cls.options_type.from_keywords(**options))
+
+    def make_user(self) -> CheckedUser:
+        """Who gives the feedback."""
+        return make_user(self.options.user, self.llm)
 
     @abstractmethod
-    def _look(self, rows: np.ndarray, output: SlotOutput) -> None:
-        """Fills what only this environment shows of n rows, from what the LM says there."""
+    def make_writer(self) -> Writer[Any]:
+        """Who turns actions into tokens."""
 
-    @property
-    def _observation(self) -> Observation:
-        observation: Observation = self._view["observation"]
-        return observation
-
-    def _common_spaces(self) -> dict[str, spaces.Space[Any]]:
+    def common_spaces(self) -> dict[str, spaces.Space[Any]]:
+        """What is observed of one row whatever its actions are."""
         d = self.llm.hidden_size
         return {
             "hidden": spaces.Box(-np.inf, np.inf, (d,), np.float32),
@@ -141,18 +174,23 @@ class TextVectorEnv(VectorEnv, ABC):
 
         Args:
             seed: Row i is seeded with `seed + i`, or with the i-th of a list; None goes on with
-                the rows' generators.
-            options: `{"reset_mask": [B] bool array}` resets those rows only.
+                the rows' generators, which the first reset seeds with `options.seed`.
+            options: `{"reset_mask": [B] bool array}` resets those rows only: rows that have
+                finished, or that get a new seed.
 
         Returns:
             Observations of all rows, and infos of the rows that were reset.
 
         Raises:
-            ValueError: If the mask has another shape or type, or no row in it.
+            ValueError: If the mask has another shape or type, no row in it, or a row that is
+                still writing and gets no seed.
         """
         self._require_open()
-        mask = self._reset_mask(options)
-        for row, value in enumerate(_row_seeds(seed, self.num_envs)):
+        if seed is None and not self._started:
+            seed = self.options.seed
+        seeds = row_seeds(seed, self.num_envs)
+        mask = rows_to_reset(options, seeds, self._view["done"], started=self._started)
+        for row, value in enumerate(seeds):
             if (value is not None and mask[row]) or not self._started:
                 self._rows.seed(row, value)
         self._started = True
@@ -160,17 +198,30 @@ class TextVectorEnv(VectorEnv, ABC):
         self._begin(np.flatnonzero(mask), infos)
         return self._copy_observation(), infos
 
-    def _reset_mask(self, options: dict[str, Any] | None) -> np.ndarray:
-        mask = (options or {}).get("reset_mask")
-        if mask is None:
-            return np.ones(self.num_envs, bool)
-        if not isinstance(mask, np.ndarray) or mask.dtype != bool or mask.shape != (self.num_envs,):
-            raise ValueError(f"reset_mask must be a bool array of shape ({self.num_envs},)")
-        if not mask.any():
-            raise ValueError("reset_mask must name at least one row")
-        if not self._started and not mask.all():
-            raise ValueError("the first reset must be of all rows")
-        return mask
+    def replay(self, starts: Sequence[EpisodeStart]) -> tuple[Observation, Infos]:
+        """Begins episodes again that were begun before, in all rows.
+
+        Args:
+            starts: One per row, as `episode_start` gave them in an environment with the same
+                options.
+
+        Returns:
+            As `reset`.
+        """
+        self._require_open()
+        for row, start in enumerate(starts):
+            self._rows.start_as(row, start)
+        self._started = True
+        if self._critic_rows is not None:
+            tonic = np.array([start.tonic_fear for start in starts])
+            self._critic_rows.set_tonic_fear(tonic)
+        infos: Infos = {}
+        self._begin(np.arange(self.num_envs), infos)
+        return self._copy_observation(), infos
+
+    def episode_start(self, row: int) -> EpisodeStart:
+        """Where the episode that a row is in started, for `replay`."""
+        return self._rows.starts[row]
 
     def step(self, actions: Any) -> tuple[Observation, np.ndarray, np.ndarray, np.ndarray, Infos]:
         """Acts in every row.
@@ -190,111 +241,156 @@ class TextVectorEnv(VectorEnv, ABC):
         self._require_open()
         if not self._started:
             raise RuntimeError("reset the environment before the first step")
-        chosen = self._check_actions(actions)
-        mode, done = self.metadata["autoreset_mode"], self._view["done"]
-        if mode == AutoresetMode.DISABLED and done.any():
+        chosen = self._writer.check(actions)
+        mode, waiting = self.metadata["autoreset_mode"], self._view["done"]
+        if mode == AutoresetMode.DISABLED and waiting.any():
             raise ValueError(
-                f"row {int(done.argmax())} has finished: reset it first with "
+                f"row {int(waiting.argmax())} has finished: reset it first with "
                 "options={'reset_mask': mask}"
             )
-        mark, view = self._rows.mark(), _copied(self._view)
+        mark, kept = self._rows.mark(), self._keep()
         try:
-            rewards, ended, full = self._advance(chosen)
-            finished = np.flatnonzero(ended | full)
-            reactions = self._react(finished, ended)
-        except Exception:
+            rewards, written, reactions = self._write(chosen, ~waiting)
+            terminated, truncated = self._episode_ends(written, reactions)
+            self._feel(~waiting, reactions, terminated | truncated)
+        except BaseException:  # an interrupt, too, leaves the rows as they were
             self._rows.go_back(mark)
-            self._view = view
+            self._put_back(kept)
             raise
         infos: Infos = {}
-        for row, info in reactions.items():
-            rewards[row] += info["feedback"]
+        done = terminated | truncated
+        for row, reaction in reactions.items():
+            rewards[row] += reaction.feedback.score
+            if not done[row]:
+                self._add_info(infos, reaction.info(), row)
+                continue
+            rewards[row] += self._final_reward(row, reaction)
+            info = self._final_info(row, reaction)
             if mode == AutoresetMode.SAME_STEP:
                 final = {"final_obs": self._row_observation(row), "final_info": info}
                 self._add_info(infos, final, row)
             else:
                 self._add_info(infos, info, row)
-        if len(finished) and mode == AutoresetMode.SAME_STEP:
-            self._begin(finished, infos)
-        if done.any():  # NEXT_STEP: these rows begin anew in place of a step
+        self._go_on({row: each for row, each in reactions.items() if not done[row]})
+        if mode == AutoresetMode.SAME_STEP:
             self._begin(np.flatnonzero(done), infos)
-        self._view["done"] = (
-            np.zeros(self.num_envs, bool) if mode == AutoresetMode.SAME_STEP else ended | full
-        )
-        return self._copy_observation(), rewards, ended, full, infos
+        elif waiting.any():  # NEXT_STEP: these rows begin anew in place of a step
+            self._begin(np.flatnonzero(waiting), infos)
+        self._view["done"] = np.zeros_like(done) if mode == AutoresetMode.SAME_STEP else done
+        return self._copy_observation(), rewards, terminated, truncated, infos
 
-    def _advance(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Writes the chosen tokens; rewards without feedback, ends of turn, full rows."""
-        running = ~self._view["done"]
-        if not running.any():
+    def _write(
+        self, chosen: np.ndarray, running: np.ndarray
+    ) -> tuple[np.ndarray, Written, dict[int, Reaction]]:
+        """Writes, and asks the user; rewards but for the feedback, and reactions by row."""
+        if running.any():
+            written = self._writer.write(chosen, running)
+        else:
             nothing = np.zeros(self.num_envs, bool)
-            return np.zeros(self.num_envs), nothing, nothing
-        tokens, own, prior = self._choose(chosen)
-        output = self._rows.append(tokens, own, running)
-        ended = np.isin(tokens, list(self.llm.end_of_turn)) & running
-        full = (self._rows.state.lengths >= self.options.max_new_tokens) & running & ~ended
-        self._see(np.flatnonzero(running), output)
-        rewards = np.where(running, self.options.prior_weight * prior, 0.0)
+            written = Written(prior=np.zeros(self.num_envs), ended=nothing, full=nothing)
+        rewards = self.options.prior_weight * written.prior + 0.0  # and not minus zero
         self._view["prior_terms"] += rewards
-        return rewards, ended, full
+        self._see(np.flatnonzero(running))
+        finished = np.flatnonzero(written.ended | written.full)
+        return rewards, written, self._react(finished, written.ended)
 
-    def _begin(self, rows: np.ndarray, infos: Infos) -> None:
-        """Begins new episodes in rows."""
-        output = self._rows.begin(rows)
-        self._view["prior_terms"][rows] = 0.0
-        self._view["done"][rows] = False
-        self._observation["prompt_hidden"][rows] = self._rows.state.prompt_hidden[rows]
-        self._see(rows, output)
-        for row in rows:
-            self._add_info(infos, {"prompt": self._rows.prompts[row]}, row)
-
-    def _see(self, rows: np.ndarray, output: SlotOutput) -> None:
-        """Fills the observation of n rows from where they are and what the LM says there."""
-        state = self._rows.state
-        self._observation["hidden"][rows] = state.hidden[rows]
-        self._observation["progress"][rows, 0] = state.lengths[rows] / self.options.max_new_tokens
-        self._look(rows, output)
-
-    def _require_finite(self, rows: np.ndarray, normaliser: torch.Tensor) -> None:
-        """Raises if the LM's next-token distribution of a row is broken.
-
-        Args:
-            rows: The n rows.
-            normaliser: `[n]` or `[n, 1]` logsumexp of their logits.
-        """
-        broken = ~torch.isfinite(normaliser.flatten())
-        if bool(broken.any()):
-            row = int(rows[int(broken.nonzero()[0])])
-            raise FloatingPointError(
-                f"the logits of {self.llm.name} are not finite in row {row}, after "
-                f"{self._rows.text(row)[-40:]!r}; try dtype='float32', or look for damaged weights"
-            )
-
-    def _react(self, finished: np.ndarray, ended: np.ndarray) -> dict[int, Infos]:
-        """Asks the user about finished replies; the final info of every row."""
+    def _react(self, finished: np.ndarray, ended: np.ndarray) -> dict[int, Reaction]:
+        """Asks the user about finished replies."""
         if not len(finished):
             return {}
-        episodes = [self._rows.episode(row, ended=bool(ended[row])) for row in finished]
+        episodes = [
+            self._rows.episode(row, ended=bool(ended[row]), last_turn=self._is_last_turn(row))
+            for row in finished.tolist()
+        ]
         rng = np.random.default_rng(self._rows.state.seeds[finished].tolist())
         answers: list[Feedback] = self.user(episodes, rng)
         return {
-            int(row): {
-                "transcript": episode.reply,
-                "prompt": episode.prompt,
-                "judged_episode": episode,
-                "feedback": float(answer.score),
-                "stance": answer.stance,
-                "components": {name: float(part) for name, part in answer.components.items()},
-                "reward_terms": {
-                    "feedback": float(answer.score),
-                    "prior": float(self._view["prior_terms"][row]),
-                },
-            }
-            for row, episode, answer in zip(finished, episodes, answers, strict=True)
+            row: Reaction(episode=episode, feedback=answer)
+            for row, episode, answer in zip(finished.tolist(), episodes, answers, strict=True)
         }
 
+    def _is_last_turn(self, row: int) -> bool:
+        """Whether the episode ends with the reply that a row just finished, in any case."""
+        return True
+
+    def _episode_ends(
+        self, written: Written, reactions: Mapping[int, Reaction]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Whose episodes are terminated and truncated, `[B]` bool each."""
+        return written.ended, written.full
+
+    def _go_on(self, reactions: Mapping[int, Reaction]) -> None:
+        """Lets rows whose reply, but not whose episode, is finished go on."""
+
+    def _feel(
+        self, running: np.ndarray, reactions: Mapping[int, Reaction], over: np.ndarray
+    ) -> None:
+        """Lets the critic read the last token of every running row, and the feedback."""
+        if self._critic_rows is None or not running.any():
+            return
+        feedback = None
+        if reactions:
+            feedback = np.full(self.num_envs, np.nan, np.float32)
+            for row, reaction in reactions.items():
+                feedback[row] = reaction.feedback.score
+        self._critic_rows.read(self._rows.state.hidden, running, feedback, over)
+
+    def _begin(self, rows: np.ndarray, infos: Infos) -> None:
+        """Begins new episodes in rows."""
+        if not len(rows):
+            return
+        output = self._rows.begin(rows)
+        self._view["prior_terms"][rows] = 0.0
+        self._view["done"][rows] = False
+        if self._critic_rows is not None:
+            self._rows.note_tonic_fear(rows, self._critic_rows.tonic_fear)
+            self._critic_rows.begin(rows, self._rows.state.prompt_hidden)
+        self._read_on(rows, output)
+        for row in rows.tolist():
+            self._add_info(infos, {"prompt": self._rows.prompts[row]}, row)
+
+    def _read_on(self, rows: np.ndarray, output: SlotOutput) -> None:
+        """Takes in what the LM says in rows that were just asked something."""
+        self._view["observation"]["prompt_hidden"][rows] = self._rows.state.prompt_hidden[rows]
+        self._writer.look(rows, output)
+        self._see(rows)
+
+    def _see(self, rows: np.ndarray) -> None:
+        """Fills the observation of rows from where they are."""
+        observation, state = self._view["observation"], self._rows.state
+        observation["hidden"][rows] = state.hidden[rows]
+        observation["progress"][rows, 0] = state.lengths[rows] / self.options.max_new_tokens
+
+    def _final_info(self, row: int, reaction: Reaction) -> Infos:
+        """What is told of an episode that has just ended."""
+        return {
+            **reaction.info(),
+            "prompt": reaction.episode.prompt,
+            "token_fear": self._rows.felt(row),
+            "reward_terms": {
+                "feedback": float(reaction.feedback.score),
+                "prior": float(self._view["prior_terms"][row]),
+            },
+        }
+
+    def _final_reward(self, row: int, reaction: Reaction) -> float:
+        """What the last step of an episode earns besides the feedback on its last reply."""
+        return 0.0
+
+    def action_masks(self) -> np.ndarray:
+        """Which actions are allowed, `[B, A]` bool; where none is ever forbidden, all of them.
+
+        Raises:
+            ValueError: If actions are not discrete.
+        """
+        space = self.single_action_space
+        if not isinstance(space, spaces.Discrete):
+            raise ValueError(f"the actions of {self.env_id} are no choices: nothing can be masked")
+        mask = self._writer.observation.get("action_mask")
+        return np.ones((self.num_envs, int(space.n)), bool) if mask is None else mask.astype(bool)
+
     def snapshot(self) -> TextSnapshot:
-        """Copies the whole state: KV cache, generators, prompts, texts, observation.
+        """Copies the whole state: KV cache, generators, prompts, texts, feelings, observation.
 
         Returns:
             What `restore` goes back to, any number of times.
@@ -305,7 +401,8 @@ class TextVectorEnv(VectorEnv, ABC):
         self._require_open()
         if not self._started:
             raise RuntimeError("reset the environment before the first snapshot")
-        return TextSnapshot(rows=self._rows.snapshot(), view=_copied(self._view))
+        view, critic = self._keep()
+        return TextSnapshot(rows=self._rows.snapshot(), critic=critic, view=view)
 
     def restore(self, snapshot: TextSnapshot) -> Observation:
         """Goes back to a snapshot of this environment, or of one with the same options.
@@ -318,57 +415,59 @@ class TextVectorEnv(VectorEnv, ABC):
         """
         self._require_open()
         self._rows.restore(snapshot.rows)
-        self._view = _copied(snapshot.view)
+        self._put_back((_copied(snapshot.view), snapshot.critic))
         self._started = True
         return self._copy_observation()
 
+    def _keep(self) -> tuple[dict[str, Any], CriticSnapshot | None]:
+        """Everything but the rows, independent of what happens to it later."""
+        view = {
+            "own": self._view,
+            "shown": self._writer.observation,
+            "hidden": self._writer.hidden_state,
+        }
+        critic = None if self._critic_rows is None else self._critic_rows.snapshot()
+        return _copied(view), critic
+
+    def _put_back(self, kept: tuple[dict[str, Any], CriticSnapshot | None]) -> None:
+        view, critic = kept
+        self._view = view["own"]
+        self._writer.observation, self._writer.hidden_state = view["shown"], view["hidden"]
+        if self._critic_rows is not None and critic is not None:
+            self._critic_rows.restore(critic)
+
+    def _observations(self) -> Observation:
+        felt = {} if self._critic_rows is None else self._critic_rows.felt
+        return {**self._view["observation"], **self._writer.observation, **felt}
+
     def _row_observation(self, row: int) -> Observation:
-        return {key: value[row].copy() for key, value in self._observation.items()}
+        return {name: value[row].copy() for name, value in self._observations().items()}
 
     def _copy_observation(self) -> Observation:
-        return {key: value.copy() for key, value in self._observation.items()}
+        return {name: value.copy() for name, value in self._observations().items()}
 
     def _require_open(self) -> None:
         if self._closed:
             raise RuntimeError("the environment is closed; make a new one")
 
-    def render(self) -> tuple[str, ...] | None:
-        """Prompt and reply so far of every row, if `render_mode` is `ansi`."""
+    def render(self) -> tuple[Any, ...] | None:
+        """The text of every row so far, every token in the colour of its fear.
+
+        Returns:
+            B strings with colour codes if `render_mode` is `ansi`, B pictures
+            `[height, width, 3]` uint8 if it is `rgb_array`, None if it is None.
+        """
         if self.render_mode is None:
             return None
-        return tuple(
-            f"{prompt.text}\n  > {self._rows.text(row)}"
-            for row, prompt in enumerate(self._rows.prompts)
-        )
+        from erm_gym.envs.text.rendering import to_ansi, to_rgb
+
+        paint = to_ansi if self.render_mode == "ansi" else to_rgb
+        return tuple(paint(self._rows.lines(row)) for row in range(self.num_envs))
 
     def close_extras(self, **kwargs: Any) -> None:
         """Forgets the KV cache."""
         self._closed = True
         self._rows.close()
-
-
-def check_discrete(actions: Any, num_envs: int, limit: int, what: str) -> np.ndarray:
-    """Actions `[B]` as int64.
-
-    Args:
-        actions: What an agent gave.
-        num_envs: Number B of rows.
-        limit: What they must be below.
-        what: What an action is the number of, in words for the message.
-
-    Raises:
-        ValueError: If they have another shape or type, or are out of range.
-    """
-    array = np.asarray(actions)
-    if array.shape != (num_envs,) or not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(
-            f"actions must be {num_envs} integers, got dtype {array.dtype} and shape {array.shape}"
-        )
-    outside = (array < 0) | (array >= limit)
-    if outside.any():
-        row = int(outside.argmax())
-        raise ValueError(f"action {array[row]} of row {row} is no {what}: there are {limit}")
-    return array.astype(np.int64)
 
 
 def _copied(value: Any) -> Any:
@@ -378,17 +477,8 @@ def _copied(value: Any) -> Any:
     return value.copy() if isinstance(value, np.ndarray) else value
 
 
-def _resolve_llm(options: TextEnvOptions) -> FrozenLLM:
+def _resolve_llm(options: Any) -> FrozenLLM:
     if isinstance(options.llm, str):
         return load_llm(options.llm, dtype=options.dtype, device=options.device)
-    return options.llm
-
-
-def _row_seeds(seed: int | Sequence[int | None] | None, num_envs: int) -> list[int | None]:
-    if seed is None:
-        return [None] * num_envs
-    if isinstance(seed, (int, np.integer)):
-        return [int(seed) + row for row in range(num_envs)]
-    if len(seed) != num_envs:
-        raise ValueError(f"a list of seeds needs one per row, {num_envs}, got {len(seed)}")
-    return list(seed)
+    llm: FrozenLLM = options.llm
+    return llm

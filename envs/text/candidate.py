@@ -10,13 +10,102 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 
-from erm_gym.envs.text.base import TextVectorEnv, check_discrete
-from erm_gym.envs.text.making import make_single, make_vector
-from erm_gym.envs.text.options import OptionError, TextEnvOptions
+from erm_gym.envs.text.base import TextVectorEnv
+from erm_gym.envs.text.options import CandidateOptions, OptionError
+from erm_gym.envs.text.single import make_single
+from erm_gym.envs.text.writer import TokenPerActionWriter, check_discrete
 from erm_gym.llm import SlotOutput
+from erm_gym.llm.distribution import likeliest, normalisers
 
 
-class CandidateGenerationVectorEnv(TextVectorEnv):
+class CandidateWriter(TokenPerActionWriter[CandidateOptions]):
+    """An action is the rank of one of the LM's k likeliest tokens.
+
+    If no end of turn is among them, the likeliest one takes the last place, so that every reply
+    can be ended at any time.
+    """
+
+    def observation_spaces(self) -> dict[str, spaces.Space[Any]]:
+        """`logprobs`, `candidates` and `action_mask`."""
+        k, vocabulary = self.options.k, self.rows.llm.vocab_size
+        if k > vocabulary:
+            raise OptionError(
+                f"k must be at most the vocabulary of {self.rows.llm.name}, {vocabulary}, got {k}"
+            )
+        return {
+            "logprobs": spaces.Box(-np.inf, 0.0, (k,), np.float32),
+            "candidates": spaces.Box(0, vocabulary - 1, (k,), np.int64),
+            "action_mask": spaces.MultiBinary(k),
+        }
+
+    def action_space(self) -> spaces.Discrete:
+        """`Discrete(k)`."""
+        return spaces.Discrete(self.options.k)
+
+    def check(self, actions: Any) -> np.ndarray:
+        """Ranks of candidates that the mask allows."""
+        mask = self.observation["action_mask"]
+        ranks = check_discrete(actions, len(mask), self.options.k, "candidate")
+        masked = mask[np.arange(len(mask)), ranks] == 0
+        if masked.any():
+            row = int(masked.argmax())
+            raise ValueError(
+                f"action {ranks[row]} of row {row} is masked: with top_p={self.options.top_p} its "
+                f"candidates are {np.flatnonzero(mask[row]).tolist()}; choose by "
+                "observation['action_mask']"
+            )
+        return ranks
+
+    def choose(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The chosen candidates."""
+        rows = np.arange(len(actions))
+        tokens = self.observation["candidates"][rows, actions]
+        prior = self.observation["logprobs"][rows, actions].astype(np.float64)
+        return tokens, self.hidden_state["own_logprobs"][rows, actions], prior
+
+    def look(self, rows: np.ndarray, output: SlotOutput) -> None:
+        """Finds the candidates."""
+        normaliser = normalisers(output.logits, self.options.prior_temperature)  # [n, 2]
+        self.require_finite(rows, normaliser)
+        top, candidates = likeliest(output.logits, self.options.k)  # [n, k]
+        top, candidates, ends = self._with_end_of_turn(output.logits, top.float(), candidates)
+        prior = (top / self.options.prior_temperature - normaliser[:, 1:]).clamp(max=0.0)
+        own = (top - normaliser[:, :1]).clamp(max=0.0)
+        self.observation["candidates"][rows] = candidates.cpu().numpy()
+        self.observation["logprobs"][rows] = prior.cpu().numpy()
+        self.observation["action_mask"][rows] = self._mask(prior, ends).cpu().numpy()
+        if len(rows) == len(self.rows.prompts):
+            self.hidden_state["own_logprobs"] = own.cpu().numpy()
+        else:
+            self.hidden_state["own_logprobs"][rows] = own.cpu().numpy()
+
+    def _with_end_of_turn(
+        self, logits: torch.Tensor, top: torch.Tensor, candidates: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The candidates with an end of turn among them, and which they are, `[n, k]` bool."""
+        end_of_turn = torch.tensor(sorted(self.rows.llm.end_of_turn), device=logits.device)
+        if not len(end_of_turn):
+            return top, candidates, torch.zeros_like(candidates, dtype=torch.bool)
+        ends = torch.isin(candidates, end_of_turn)
+        missing = ~ends.any(dim=-1)
+        best, which = logits[:, end_of_turn].max(dim=-1)
+        top[:, -1] = torch.where(missing, best.float(), top[:, -1])
+        candidates[:, -1] = torch.where(missing, end_of_turn[which], candidates[:, -1])
+        ends[:, -1] |= missing
+        return top, candidates, ends
+
+    def _mask(self, prior: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
+        """`[n, k]` int8, 1 in the nucleus of the prior and for ends of turn."""
+        if self.options.top_p == 1.0:
+            return torch.ones_like(ends, dtype=torch.int8)
+        probability = prior.exp()
+        before = probability.cumsum(dim=-1) - probability
+        inside = before < self.options.top_p
+        inside[:, 0] = True
+        return (inside | ends).to(torch.int8)
+
+
+class CandidateGenerationVectorEnv(TextVectorEnv[CandidateOptions]):
     """Write a reply token by token, each chosen among the LM's k likeliest.
 
     ## Description
@@ -29,7 +118,8 @@ class CandidateGenerationVectorEnv(TextVectorEnv):
 
     ## Action Space
 
-    `Discrete(k)`: the rank of the candidate, 0 for the likeliest.
+    `Discrete(k)`: the rank of the candidate, 0 for the likeliest. One that `action_mask` leaves out
+    is an error; with the default `top_p=1` it leaves out none.
 
     ## Observation Space
 
@@ -41,9 +131,13 @@ class CandidateGenerationVectorEnv(TextVectorEnv):
     | `prompt_hidden` | `[d]` | float32 | mean hidden state over the prompt's own tokens |
     | `logprobs` | `[k]` | float32 | log-probability at the prior temperature, nats |
     | `candidates` | `[k]` | int64 | token id of each candidate, likeliest first |
+    | `action_mask` | `[k]` | int8 | 1 where a candidate may be chosen |
     | `progress` | `[1]` | float32 | share of the token limit that is used, in [0, 1] |
+    | `emotion` | `[6]` | float32 | what the critic feels, in [0, 1] |
+    | `fear` | `[2]` | float32 | the critic's phasic and tonic fear, in [0, 1] |
 
-    `CriticObservation` adds `emotion` `[6]` and `fear` `[2]`.
+    An end of turn is always among the candidates: if it is none of the k likeliest, it takes the
+    place of the last. Without a critic there are no `emotion` and `fear`.
 
     ## Rewards
 
@@ -58,12 +152,12 @@ class CandidateGenerationVectorEnv(TextVectorEnv):
     ## Info
 
     At reset `prompt` (a `Prompt`). At the last step `transcript` (the reply), `feedback` (the
-    score), `components` (its parts), `stance` and `judged_episode` (the
-    `Episode` that the user saw).
+    score), `components` (its parts), `stance`, `judged_episode` (the `Episode` that the user saw)
+    and `token_fear` (total fear when each token was chosen).
 
     ## Arguments
 
-    See `TextEnvOptions`.
+    See `CandidateOptions`.
 
     ## Registered Configurations
 
@@ -73,53 +167,24 @@ class CandidateGenerationVectorEnv(TextVectorEnv):
     prompts from harmless ones better than the last position does.
     """
 
-    def __init__(self, num_envs: int = 1, options: TextEnvOptions | None = None) -> None:
-        """As `TextVectorEnv`."""
-        super().__init__(num_envs, options)
-        k = self.options.k
-        self._view["own_logprobs"] = np.zeros((num_envs, k), np.float32)  # at temperature 1
+    options_type = CandidateOptions
+    env_id = "ErmGym/CandidateGeneration-v0"
 
-    def _make_spaces(self) -> tuple[spaces.Dict, spaces.Space[Any]]:
-        k, v = self.options.k, self.llm.vocab_size
-        if k > v:
-            raise OptionError(f"k must be at most the vocabulary of {self.llm.name}, {v}, got {k}")
-        common = self._common_spaces()
-        observation = {
-            "hidden": common["hidden"],
-            "prompt_hidden": common["prompt_hidden"],
-            "logprobs": spaces.Box(-np.inf, 0.0, (k,), np.float32),
-            "candidates": spaces.Box(0, v - 1, (k,), np.int64),
-            "progress": common["progress"],
-        }
-        return spaces.Dict(observation), spaces.Discrete(k)
-
-    def _check_actions(self, actions: Any) -> np.ndarray:
-        return check_discrete(actions, self.num_envs, self.options.k, "candidate")
-
-    def _choose(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        rows = np.arange(self.num_envs)
-        tokens = self._observation["candidates"][rows, actions]
-        prior = self._observation["logprobs"][rows, actions].astype(np.float64)
-        return tokens, self._view["own_logprobs"][rows, actions], prior
-
-    def _look(self, rows: np.ndarray, output: SlotOutput) -> None:
-        logits = output.logits.float()
-        top, candidates = logits.topk(self.options.k, dim=-1)  # [n, k]
-        temperature = self.options.prior_temperature
-        normaliser = torch.logsumexp(logits, dim=-1, keepdim=True)
-        self._require_finite(rows, normaliser)
-        prior = top / temperature - torch.logsumexp(logits / temperature, dim=-1, keepdim=True)
-        own = top - normaliser
-        self._observation["candidates"][rows] = candidates.cpu().numpy()
-        self._observation["logprobs"][rows] = prior.clamp(max=0.0).cpu().numpy()
-        self._view["own_logprobs"][rows] = own.clamp(max=0.0).cpu().numpy()
+    def make_writer(self) -> CandidateWriter:
+        """A `CandidateWriter`."""
+        return CandidateWriter(self._rows, self._critic_rows, self.options)
 
 
 def candidate_generation_vec(num_envs: int = 1, **options: Any) -> VectorEnv:
-    """Entry point of `gym.make_vec`; see `make_vector`."""
-    return make_vector(CandidateGenerationVectorEnv, num_envs, options)
+    """Entry point of `gym.make_vec`.
+
+    Args:
+        num_envs: Number of rows, >= 1.
+        **options: Fields of `CandidateOptions`.
+    """
+    return CandidateGenerationVectorEnv.from_keywords(num_envs, options)
 
 
 def candidate_generation_env(**options: Any) -> gym.Env:
-    """Entry point of `gym.make`; see `make_single`."""
+    """Entry point of `gym.make`; the options are fields of `CandidateOptions`."""
     return make_single(CandidateGenerationVectorEnv, options)

@@ -7,17 +7,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, get_args
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from erm_gym.emotion import EmotionalCritic
+from erm_gym.emotion import Clock, EmotionalCritic
 from erm_gym.feedback import Prompt, PromptPool, User
 from erm_gym.feedback.registry import RewardFunction
 from erm_gym.llm import DEFAULT_LLM, FrozenLLM
 
 PROMPT_ORDERS = ("random", "sequential")
+RENDER_MODES = ("ansi", "rgb_array")
+CLOCKS = get_args(Clock)
+ACTIONS = ("candidates", "tokens", "control")
 
 
 class OptionError(ValueError):
@@ -26,7 +29,7 @@ class OptionError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class TextEnvOptions:
-    """What a text environment is made of."""
+    """What every text environment is made of."""
 
     llm: str | FrozenLLM = DEFAULT_LLM
     """The frozen LM, or the name that `load_llm` finds it by."""
@@ -43,8 +46,11 @@ class TextEnvOptions:
     critic: str | EmotionalCritic | None = "default"
     """Who feels: `default` is the critic shipped for the LM (an untrained one where there is none),
     None leaves `emotion` and `fear` out of the observation."""
-    k: int = 16
-    """Candidates per step, in [2, V]."""
+    keep_tonic_fear: bool | None = None
+    """Whether tonic fear outlives an episode; None for what the critic's configuration says."""
+    fear_clock: Clock | None = None
+    """When tonic fear decays: with every `token`, `turn` or `episode`; None for what the critic's
+    configuration says."""
     max_new_tokens: int = 20
     """Longest reply, in tokens, >= 1."""
     prior_temperature: float = 0.7
@@ -58,7 +64,9 @@ class TextEnvOptions:
     autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP
     """What follows the end of a row's episode; see `gymnasium.vector.AutoresetMode`."""
     render_mode: str | None = None
-    """`ansi` or None."""
+    """`ansi` or `rgb_array`: the text so far, every token in the colour of its fear; or None."""
+    seed: int | None = None
+    """Seed of the first reset that is given none, >= 0."""
 
     def __post_init__(self) -> None:
         """Checks the ranges.
@@ -66,23 +74,7 @@ class TextEnvOptions:
         Raises:
             OptionError: It names the option, its value and what is allowed.
         """
-        checks: list[tuple[str, bool, str]] = [
-            ("k", _is_whole(self.k), "a whole number"),
-            ("k", _is_whole(self.k) and self.k >= 2, "at least 2"),
-            ("max_new_tokens", _is_whole(self.max_new_tokens), "a whole number"),
-            (
-                "max_new_tokens",
-                _is_whole(self.max_new_tokens) and self.max_new_tokens >= 1,
-                "at least 1",
-            ),
-            ("prior_temperature", self.prior_temperature > 0, "above 0"),
-            ("prior_temperature", self.prior_temperature < math.inf, "finite"),
-            ("prior_weight", self.prior_weight >= 0, "at least 0"),
-            ("prior_weight", self.prior_weight < math.inf, "finite"),
-            ("prompt_order", self.prompt_order in PROMPT_ORDERS, f"one of {PROMPT_ORDERS}"),
-            ("render_mode", self.render_mode in (None, "ansi"), "'ansi' or None"),
-        ]
-        for name, valid, allowed in checks:
+        for name, valid, allowed in self._checks():
             if not valid:
                 raise OptionError(f"{name} must be {allowed}, got {getattr(self, name)!r}")
         try:
@@ -93,8 +85,20 @@ class TextEnvOptions:
                 f"autoreset_mode must be one of {allowed}, got {self.autoreset_mode!r}"
             ) from None
 
+    def _checks(self) -> list[tuple[str, bool, str]]:
+        """Names of options, whether each is well, and what is allowed."""
+        return [
+            ("max_new_tokens", is_whole(self.max_new_tokens, 1), "a whole number, at least 1"),
+            ("prior_temperature", positive(self.prior_temperature), "above 0 and finite"),
+            ("prior_weight", not_negative(self.prior_weight), "at least 0 and finite"),
+            ("prompt_order", self.prompt_order in PROMPT_ORDERS, f"one of {PROMPT_ORDERS}"),
+            ("fear_clock", self.fear_clock in (None, *CLOCKS), f"one of {CLOCKS} or None"),
+            ("render_mode", self.render_mode in (None, *RENDER_MODES), f"{RENDER_MODES} or None"),
+            ("seed", self.seed is None or is_whole(self.seed, 0), "a whole number >= 0, or None"),
+        ]
+
     @classmethod
-    def from_keywords(cls, **options: Any) -> TextEnvOptions:
+    def from_keywords(cls, **options: Any) -> Self:
         """Options from keywords.
 
         Raises:
@@ -105,9 +109,87 @@ class TextEnvOptions:
             if name not in known:
                 close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
                 hint = f"did you mean {close[0]!r}?" if close else f"there are {known}"
-                raise OptionError(f"unknown option {name!r} of a text environment; {hint}")
+                raise OptionError(f"unknown option {name!r} of this environment; {hint}")
         return cls(**options)
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+@dataclass(frozen=True, kw_only=True)
+class CandidateOptions(TextEnvOptions):
+    """What `ErmGym/CandidateGeneration-v0` is made of."""
+
+    k: int = 16
+    """Candidates per step, in [2, V]."""
+    top_p: float = 1.0
+    """Nucleus: of the k candidates only the likeliest that together have this probability are
+    offered, besides the end of the turn; in (0, 1], where 1 offers all k."""
+
+    def _checks(self) -> list[tuple[str, bool, str]]:
+        return [
+            *super()._checks(),
+            ("k", is_whole(self.k, 2), "a whole number, at least 2"),
+            ("top_p", positive(self.top_p) and self.top_p <= 1, "in (0, 1]"),
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlOptions(TextEnvOptions):
+    """What `ErmGym/EmotionControl-v0` is made of."""
+
+    tokens_per_action: int = 5
+    """Tokens that the LM samples under one action, >= 1."""
+    pool_size: int = 64
+    """Tokens that the LM samples from: its likeliest ones, in [2, V]."""
+
+    def _checks(self) -> list[tuple[str, bool, str]]:
+        return [
+            *super()._checks(),
+            (
+                "tokens_per_action",
+                is_whole(self.tokens_per_action, 1),
+                "a whole number, at least 1",
+            ),
+            ("pool_size", is_whole(self.pool_size, 2), "a whole number, at least 2"),
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversationOptions(CandidateOptions, ControlOptions):
+    """What `ErmGym/Conversation-v0` is made of."""
+
+    actions: str = "candidates"
+    """How replies are written: `candidates`, `tokens` or `control`, as the environment of that
+    name has it."""
+    max_turns: int = 4
+    """Replies after which a conversation ends in any case, >= 1."""
+    verdict_weight: float = 1.0
+    """Weight of the user's verdict on the whole conversation in the last reward, >= 0."""
+    fear_clock: Clock | None = "turn"
+    """As in the other environments, but by default tonic fear decays with every turn: of what
+    decays with every token nothing would be left at the next one."""
+
+    def _checks(self) -> list[tuple[str, bool, str]]:
+        return [
+            *super()._checks(),
+            ("actions", self.actions in ACTIONS, f"one of {ACTIONS}"),
+            ("max_turns", is_whole(self.max_turns, 1), "a whole number, at least 1"),
+            ("verdict_weight", not_negative(self.verdict_weight), "at least 0 and finite"),
+        ]
+
+
+def is_whole(value: object, least: int) -> bool:
+    """Whether a value is a whole number, and no bool, of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        return False
+    return int(value) >= least
+
+
+def positive(value: object) -> bool:
+    """Whether a value is a finite number above 0."""
+    return not_negative(value) and value != 0
+
+
+def not_negative(value: object) -> bool:
+    """Whether a value is a finite number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        return False
+    return 0 <= float(value) < math.inf

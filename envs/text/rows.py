@@ -3,14 +3,40 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from erm_gym.feedback import Episode, Prompt, PromptPool
+from erm_gym.envs.text.rendering import Line
+from erm_gym.feedback import Episode, Prompt, PromptPool, Turn
 from erm_gym.llm import FrozenLLM, SlotOutput, SlotSnapshot
+from erm_gym.llm.text import token_texts
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeStart:
+    """All that an episode follows from, besides the actions."""
+
+    generator: dict[str, Any]
+    """State of the row's random generator when it began."""
+    begun: int
+    """Episodes that the row had begun before; decides the prompt where they are dealt in turn."""
+    tonic_fear: float = 0.0
+    """Tonic fear that was left of earlier episodes, in [0, 1]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenTurn:
+    """One finished turn of a conversation, with what it takes to show it."""
+
+    turn: Turn
+    """What was said, answered and thought of it."""
+    tokens: np.ndarray
+    """Token ids of the reply, `[T]` int64, the end of the turn included."""
+    fear: np.ndarray
+    """Total fear when each token was chosen, `[T]` float32 in [0, 1]; nan without a critic."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +51,12 @@ class RowsSnapshot:
     """Copies of the arrays, by name."""
     prompts: list[Prompt]
     """What every row was asked."""
+    said: list[str]
+    """What the user said last."""
+    turns: list[tuple[WrittenTurn, ...]]
+    """The earlier turns of the conversation."""
+    starts: list[EpisodeStart]
+    """Where every episode started."""
 
 
 @dataclass(kw_only=True)
@@ -36,6 +68,7 @@ class _Arrays:
     lengths: np.ndarray  # [B] int64, tokens of the reply
     tokens: np.ndarray  # [B, L] int64
     logprobs: np.ndarray  # [B, L] float32, under the LM at temperature 1
+    fear: np.ndarray  # [B, L] float32, total fear when the token was chosen, nan without a critic
     reply_hidden: np.ndarray  # [B, L, d] float32
     hidden: np.ndarray  # [B, d] float32, at the last token of prompt or reply
     prompt_hidden: np.ndarray  # [B, d] float32, mean over the prompt's own tokens
@@ -48,6 +81,9 @@ class TextRows:
         llm: The frozen LM.
         state: Arrays over the rows.
         prompts: What every row was asked.
+        said: What the user said last in every row.
+        turns: The earlier turns of every row's conversation.
+        starts: Where every row's episode started, but for its tonic fear.
     """
 
     def __init__(
@@ -66,17 +102,22 @@ class TextRows:
         self.pool = pool
         self.prompt_tokens = {prompt: llm.encode_prompt(prompt.text) for prompt in pool}
         self.prompts: list[Prompt] = [pool.prompts[0]] * num_rows
+        self.said: list[str] = [pool.prompts[0].text] * num_rows
+        self.turns: list[tuple[WrittenTurn, ...]] = [()] * num_rows
+        self.starts: list[EpisodeStart] = [EpisodeStart(generator={}, begun=0)] * num_rows
         self.state = _Arrays(
             seeds=np.zeros(num_rows, np.int64),
             begun=np.zeros(num_rows, np.int64),
             lengths=np.zeros(num_rows, np.int64),
             tokens=np.zeros((num_rows, limit), np.int64),
             logprobs=np.zeros((num_rows, limit), np.float32),
+            fear=np.full((num_rows, limit), np.nan, np.float32),
             reply_hidden=np.zeros((num_rows, limit, llm.hidden_size), np.float32),
             hidden=np.zeros((num_rows, llm.hidden_size), np.float32),
             prompt_hidden=np.zeros((num_rows, llm.hidden_size), np.float32),
         )
         self._sequential = sequential
+        self._ends = np.array(sorted(llm.end_of_turn), np.int64)
         self._slots = llm.slots(num_rows)
         self._generators = [np.random.default_rng() for _ in range(num_rows)]
 
@@ -88,16 +129,55 @@ class TextRows:
     def begin(self, rows: np.ndarray) -> SlotOutput:
         """Draws prompts for rows and reads them; the LM's output is in the order of `rows`."""
         for row in rows.tolist():
-            self.prompts[row] = self._next_prompt(row)
-            self.state.seeds[row] = self._generators[row].integers(2**31)
+            generator, begun = self._generators[row], int(self.state.begun[row])
+            self.starts[row] = EpisodeStart(
+                generator=copy.deepcopy(dict(generator.bit_generator.state)), begun=begun
+            )
+            self.prompts[row] = prompt = self._next_prompt(row)
+            self.said[row], self.turns[row] = prompt.text, ()
+            self.state.seeds[row] = generator.integers(2**31)
         output = self._slots.prefill(
             rows.tolist(), [self.prompt_tokens[self.prompts[row]] for row in rows]
         )
         self.state.begun[rows] += 1
+        self._begin_reply(rows, output)
+        return output
+
+    def note_tonic_fear(self, rows: np.ndarray, tonic_fear: np.ndarray) -> None:
+        """Adds to the starts of episodes what fear was left when they began, `[B]`."""
+        for row in rows.tolist():
+            self.starts[row] = replace(self.starts[row], tonic_fear=float(tonic_fear[row]))
+
+    def start_as(self, row: int, start: EpisodeStart) -> None:
+        """Puts a row's generator where it was when an episode started, so that it begins again."""
+        self._generators[row].bit_generator.state = copy.deepcopy(start.generator)
+        self.state.begun[row] = start.begun
+
+    def go_on(self, rows: np.ndarray, said: list[str], turns: list[WrittenTurn]) -> SlotOutput:
+        """The user says something more; the LM's output is in the order of `rows`.
+
+        Args:
+            rows: Numbers of the n rows, whose replies are finished.
+            said: What the user says in each.
+            turns: The turn that ended in each.
+        """
+        tokens = []
+        for row, text, turn in zip(rows.tolist(), said, turns, strict=True):
+            self.said[row] = text
+            self.turns[row] = (*self.turns[row], turn)
+            tokens.append(self.llm.encode_next_turn(text, after=int(turn.tokens[-1])))
+        output = self._slots.extend(rows.tolist(), tokens)
+        self._begin_reply(rows, output)
+        return output
+
+    def _begin_reply(self, rows: np.ndarray, output: SlotOutput) -> None:
         self.state.lengths[rows] = 0
         self.state.hidden[rows] = output.hidden.float().cpu().numpy()
         self.state.prompt_hidden[rows] = output.pooled.float().cpu().numpy()
-        return output
+
+    def room(self, row: int) -> int:
+        """Tokens that the LM's context still has room for."""
+        return self.llm.context_length - int(self._slots.lengths[row])
 
     def _next_prompt(self, row: int) -> Prompt:
         if not self._sequential:
@@ -105,13 +185,20 @@ class TextRows:
         index = row + len(self.prompts) * int(self.state.begun[row])
         return self.pool.prompts[index % len(self.pool)]
 
-    def append(self, tokens: np.ndarray, logprobs: np.ndarray, running: np.ndarray) -> SlotOutput:
+    def append(
+        self,
+        tokens: np.ndarray,
+        logprobs: np.ndarray,
+        running: np.ndarray,
+        fear: np.ndarray | None,
+    ) -> SlotOutput:
         """Writes one token in every running row, in one forward.
 
         Args:
             tokens: `[B]` token ids; ignored where not running.
             logprobs: `[B]` their log-probabilities under the LM at temperature 1.
             running: `[B]` bool.
+            fear: `[B]` total fear when they were chosen; None without a critic.
 
         Returns:
             The LM's output for the n running rows, in order.
@@ -120,23 +207,42 @@ class TextRows:
         output = self._slots.decode(torch.from_numpy(tokens), torch.from_numpy(running))
         if len(rows) < len(running):
             output = output.select(torch.from_numpy(rows).to(output.logits.device))
-        state.tokens[rows, state.lengths[rows]] = tokens[rows]
-        state.logprobs[rows, state.lengths[rows]] = logprobs[rows]
+        places = rows, state.lengths[rows]
+        state.tokens[places] = tokens[rows]
+        state.logprobs[places] = logprobs[rows]
+        state.fear[places] = np.nan if fear is None else fear[rows]
         state.hidden[rows] = output.hidden.float().cpu().numpy()
-        state.reply_hidden[rows, state.lengths[rows]] = state.hidden[rows]
+        state.reply_hidden[places] = state.hidden[rows]
         state.lengths[rows] += 1
         return output
+
+    def endings(self, tokens: np.ndarray, running: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which replies end with the tokens just written: by an end of turn, or by the limit."""
+        ended = np.isin(tokens, self._ends) & running
+        full = (self.state.lengths >= self.state.tokens.shape[1]) & running & ~ended
+        return ended, full
 
     def text(self, row: int) -> str:
         """The reply of a row so far."""
         return self.llm.decode(self.state.tokens[row, : self.state.lengths[row]].tolist())
 
-    def episode(self, row: int, *, ended: bool) -> Episode:
+    def written(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens `[T]` of a row's reply so far, and total fear `[T]` at each, copied."""
+        length = self.state.lengths[row]
+        return self.state.tokens[row, :length].copy(), self.state.fear[row, :length].copy()
+
+    def felt(self, row: int) -> tuple[float, ...]:
+        """Total fear at each token of a row's reply so far; nothing without a critic."""
+        fear = self.state.fear[row, : self.state.lengths[row]]
+        return () if np.isnan(fear).any() else tuple(fear.tolist())
+
+    def episode(self, row: int, *, ended: bool, last_turn: bool = True) -> Episode:
         """What a user gets to see of a row whose reply is finished.
 
         Args:
             row: The row.
             ended: Whether its last token ends the turn; that one is no part of the text.
+            last_turn: Whether the conversation ends with this reply in any case.
         """
         length = self.state.lengths[row]
         tokens = self.state.tokens[row, :length].copy()
@@ -149,7 +255,24 @@ class TextRows:
             hidden=self.state.reply_hidden[row, :spoken].copy(),
             llm_fingerprint=self.llm.fingerprint,
             seed=int(self.state.seeds[row]),
+            turns=tuple(written.turn for written in self.turns[row]),
+            last_turn=last_turn,
         )
+
+    def lines(self, row: int) -> list[Line]:
+        """What was said in a row since its episode began, with the fear at every token."""
+        lines = []
+        for earlier in self.turns[row]:
+            lines.append(Line(speaker="user", tokens=(earlier.turn.said,)))
+            lines.append(self._reply_line(earlier.tokens, earlier.fear))
+        lines.append(Line(speaker="user", tokens=(self.said[row],)))
+        lines.append(self._reply_line(*self.written(row)))
+        return lines
+
+    def _reply_line(self, tokens: np.ndarray, fear: np.ndarray) -> Line:
+        texts = token_texts(tokens.tolist(), self.llm.decode(tokens.tolist()), self.llm)
+        felt = tuple(None if np.isnan(one) else float(one) for one in fear)
+        return Line(speaker="assistant", tokens=tuple(texts), fear=felt)
 
     def mark(self) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
         """Where the rows are, for `go_back`; valid until a row begins anew."""
@@ -168,6 +291,9 @@ class TextRows:
                 field.name: getattr(self.state, field.name).copy() for field in fields(_Arrays)
             },
             prompts=list(self.prompts),
+            said=list(self.said),
+            turns=list(self.turns),
+            starts=list(self.starts),
         )
 
     def restore(self, snapshot: RowsSnapshot) -> None:
@@ -177,7 +303,8 @@ class TextRows:
             generator.bit_generator.state = copy.deepcopy(state)
         for name, value in snapshot.arrays.items():
             setattr(self.state, name, value.copy())
-        self.prompts = list(snapshot.prompts)
+        self.prompts, self.said = list(snapshot.prompts), list(snapshot.said)
+        self.turns, self.starts = list(snapshot.turns), list(snapshot.starts)
 
     def close(self) -> None:
         """Forgets the KV cache."""

@@ -10,13 +10,56 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 
-from erm_gym.envs.text.base import TextVectorEnv, check_discrete
-from erm_gym.envs.text.making import make_single, make_vector
+from erm_gym.envs.text.base import TextVectorEnv
 from erm_gym.envs.text.options import TextEnvOptions
+from erm_gym.envs.text.single import make_single
+from erm_gym.envs.text.writer import TokenPerActionWriter, check_discrete
 from erm_gym.llm import SlotOutput
+from erm_gym.llm.distribution import normalisers
 
 
-class TokenGenerationVectorEnv(TextVectorEnv):
+class TokenWriter(TokenPerActionWriter[TextEnvOptions]):
+    """An action is a token of the vocabulary."""
+
+    def observation_spaces(self) -> dict[str, spaces.Space[Any]]:
+        """`last_hidden`."""
+        shape = (self.rows.llm.hidden_size,)
+        return {"last_hidden": spaces.Box(-np.inf, np.inf, shape, np.float32)}
+
+    def action_space(self) -> spaces.Discrete:
+        """`Discrete(V)`."""
+        return spaces.Discrete(self.rows.llm.vocab_size)
+
+    def check(self, actions: Any) -> np.ndarray:
+        """Token ids."""
+        llm = self.rows.llm
+        return check_discrete(actions, len(self.rows.prompts), llm.vocab_size, "token")
+
+    def choose(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The tokens themselves."""
+        logits, normaliser = self.hidden_state["logits"], self.hidden_state["normalisers"]
+        index = torch.from_numpy(actions).to(logits.device)[:, None]
+        chosen = logits.gather(1, index).squeeze(1).float().cpu().numpy()  # [B]
+        own = chosen - normaliser[:, 0]
+        prior = chosen / self.options.prior_temperature - normaliser[:, 1]
+        return actions, np.minimum(own, 0.0), np.minimum(prior, 0.0).astype(np.float64)
+
+    def look(self, rows: np.ndarray, output: SlotOutput) -> None:
+        """Keeps the logits for the next action."""
+        normaliser = normalisers(output.logits, self.options.prior_temperature)  # [n, 2]
+        self.require_finite(rows, normaliser)
+        self.observation["last_hidden"][rows] = output.last.float().cpu().numpy()
+        if len(rows) == len(self.rows.prompts):
+            self.hidden_state["logits"] = output.logits
+            self.hidden_state["normalisers"] = normaliser.cpu().numpy()
+        else:
+            index = torch.from_numpy(rows).to(output.logits.device)
+            logits = self.hidden_state["logits"]
+            self.hidden_state["logits"] = logits.index_copy(0, index, output.logits)
+            self.hidden_state["normalisers"][rows] = normaliser.cpu().numpy()
+
+
+class TokenGenerationVectorEnv(TextVectorEnv[TextEnvOptions]):
     """Write a reply token by token, each any token of the vocabulary.
 
     ## Description
@@ -39,8 +82,10 @@ class TokenGenerationVectorEnv(TextVectorEnv):
     | `prompt_hidden` | `[d]` | float32 | mean hidden state over the prompt's own tokens |
     | `last_hidden` | `[d]` | float32 | hidden state that the LM head makes the logits from |
     | `progress` | `[1]` | float32 | share of the token limit that is used, in [0, 1] |
+    | `emotion` | `[6]` | float32 | what the critic feels, in [0, 1] |
+    | `fear` | `[2]` | float32 | the critic's phasic and tonic fear, in [0, 1] |
 
-    `CriticObservation` adds `emotion` `[6]` and `fear` `[2]`.
+    Without a critic there are no `emotion` and `fear`.
 
     ## Rewards
 
@@ -58,7 +103,7 @@ class TokenGenerationVectorEnv(TextVectorEnv):
 
     ## Arguments
 
-    See `TextEnvOptions`; `k` changes nothing.
+    See `TextEnvOptions`.
 
     ## Registered Configurations
 
@@ -67,51 +112,24 @@ class TokenGenerationVectorEnv(TextVectorEnv):
     Source: project design, section 5.
     """
 
-    def __init__(self, num_envs: int = 1, options: TextEnvOptions | None = None) -> None:
-        """As `TextVectorEnv`."""
-        super().__init__(num_envs, options)
-        self._view["normalisers"] = np.zeros((num_envs, 2), np.float32)  # temperature 1 and prior
+    options_type = TextEnvOptions
+    env_id = "ErmGym/TokenGeneration-v0"
 
-    def _make_spaces(self) -> tuple[spaces.Dict, spaces.Space[Any]]:
-        common = self._common_spaces()
-        observation = {
-            "hidden": common["hidden"],
-            "prompt_hidden": common["prompt_hidden"],
-            "last_hidden": spaces.Box(-np.inf, np.inf, (self.llm.hidden_size,), np.float32),
-            "progress": common["progress"],
-        }
-        return spaces.Dict(observation), spaces.Discrete(self.llm.vocab_size)
-
-    def _check_actions(self, actions: Any) -> np.ndarray:
-        return check_discrete(actions, self.num_envs, self.llm.vocab_size, "token")
-
-    def _choose(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        logits = self._view["logits"]  # [B, V]
-        index = torch.from_numpy(actions).to(logits.device)[:, None]
-        chosen = logits.gather(1, index).squeeze(1).float().cpu().numpy()  # [B]
-        own = chosen - self._view["normalisers"][:, 0]
-        prior = chosen / self.options.prior_temperature - self._view["normalisers"][:, 1]
-        return actions, np.minimum(own, 0.0), np.minimum(prior, 0.0).astype(np.float64)
-
-    def _look(self, rows: np.ndarray, output: SlotOutput) -> None:
-        logits = output.logits.float()
-        own = torch.logsumexp(logits, dim=-1)  # [n]
-        self._require_finite(rows, own)
-        prior = torch.logsumexp(logits / self.options.prior_temperature, dim=-1)
-        self._observation["last_hidden"][rows] = output.last.float().cpu().numpy()
-        self._view["normalisers"][rows] = torch.stack([own, prior], dim=-1).cpu().numpy()
-        if len(rows) == self.num_envs:
-            self._view["logits"] = output.logits
-        else:
-            index = torch.from_numpy(rows).to(logits.device)
-            self._view["logits"] = self._view["logits"].index_copy(0, index, output.logits)
+    def make_writer(self) -> TokenWriter:
+        """A `TokenWriter`."""
+        return TokenWriter(self._rows, self._critic_rows, self.options)
 
 
 def token_generation_vec(num_envs: int = 1, **options: Any) -> VectorEnv:
-    """Entry point of `gym.make_vec`; see `make_vector`."""
-    return make_vector(TokenGenerationVectorEnv, num_envs, options)
+    """Entry point of `gym.make_vec`.
+
+    Args:
+        num_envs: Number of rows, >= 1.
+        **options: Fields of `TextEnvOptions`.
+    """
+    return TokenGenerationVectorEnv.from_keywords(num_envs, options)
 
 
 def token_generation_env(**options: Any) -> gym.Env:
-    """Entry point of `gym.make`; see `make_single`."""
+    """Entry point of `gym.make`; the options are fields of `TextEnvOptions`."""
     return make_single(TokenGenerationVectorEnv, options)

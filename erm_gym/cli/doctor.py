@@ -149,11 +149,11 @@ def check_llm(name: str) -> tuple[Check, FrozenLLM | None]:
 def check_critic(llm: FrozenLLM) -> Check:
     """Is there a critic for the language model, and is it trained?"""
     from erm_gym.emotion import CriticError
-    from erm_gym.envs.text.critic_observation import load_critic
+    from erm_gym.envs.text.critic_rows import resolve_critic
 
     shipped = check_shipped_critic(llm.name)
     try:
-        critic = load_critic("default", llm)
+        critic = resolve_critic("default", llm)
     except CriticError as error:
         return Check("critic", False, str(error), INSTALL)
     state = "trained" if critic.config.trained else "its emotional reward model is untrained"

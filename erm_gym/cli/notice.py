@@ -23,11 +23,11 @@ def introduce(console: Console, options: RunOptions) -> FrozenLLM:
     Returns:
         The language model. Keep it: as long as somebody does, nobody has to load it again.
     """
-    from erm_gym.envs.text.critic_observation import load_critic
+    from erm_gym.envs.text.critic_rows import resolve_critic
     from erm_gym.llm import load_llm
 
     with console.status(f"Loading {options.llm} ..."):
         llm = load_llm(options.llm, dtype=options.dtype, device=options.device)
-        notice = None if options.critic == "none" else load_critic(options.critic, llm).notice()
+        notice = None if options.critic == "none" else resolve_critic(options.critic, llm).notice()
     print_notice(console, notice)
     return llm

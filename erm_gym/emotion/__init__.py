@@ -6,7 +6,7 @@ from erm_gym.emotion.config import CriticConfig, CriticError
 from erm_gym.emotion.critic import CriticState, EmotionalCritic
 from erm_gym.emotion.danger import DangerReport, ranking_accuracy, train_danger_net
 from erm_gym.emotion.erm import EmotionalRewardModel, ERMState
-from erm_gym.emotion.fear import FearConfig, FearModule
+from erm_gym.emotion.fear import Clock, FearConfig, FearModule
 from erm_gym.emotion.modulation import (
     LogitModulator,
     ModulationConfig,
@@ -18,6 +18,7 @@ from erm_gym.emotion.signals import EMOTIONS, EmotionalSignals
 __all__ = [
     "CATEGORIES",
     "EMOTIONS",
+    "Clock",
     "CriticConfig",
     "CriticError",
     "CriticState",

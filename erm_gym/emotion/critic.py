@@ -170,18 +170,19 @@ class EmotionalCritic(
         following = CriticState(erm_state, later, context, torch.ones_like(state.begun))
         return signals, torch.stack([phasic, tonic], -1), following
 
-    def reset(self, state: CriticState, mask: Tensor) -> CriticState:
+    def reset(
+        self, state: CriticState, mask: Tensor, keep_tonic_fear: bool | None = None
+    ) -> CriticState:
         """Return the state in which some rows begin a new episode.
 
         Args:
             state: Any state.
-            mask: `[B]` bool, rows that begin anew. Their tonic fear stays if
-                `config.keep_tonic_fear`.
+            mask: `[B]` bool, rows that begin anew.
+            keep_tonic_fear: Whether their tonic fear stays; None for what the configuration says.
         """
         fresh = self.initial_state(len(mask)).where(mask, state)
-        if self.config.keep_tonic_fear:
-            return replace(fresh, tonic_fear=state.tonic_fear)
-        return fresh
+        keep = self.config.keep_tonic_fear if keep_tonic_fear is None else keep_tonic_fear
+        return replace(fresh, tonic_fear=state.tonic_fear) if keep else fresh
 
     def bias(self, signals: EmotionalSignals | Tensor, candidates: Tensor | None = None) -> Tensor:
         """Return the bias `[..., A]` on candidates, or `[..., V]`; see `LogitModulator`."""

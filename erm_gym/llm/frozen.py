@@ -29,6 +29,9 @@ SAMPLE_TEXTS = (
 )
 """Everyday texts over which `FrozenLLM.hidden_statistics` are taken."""
 
+REPLY_MARK = "THE REPLY"
+"""Stands for a reply while a chat template is asked what comes behind it."""
+
 Messages = str | Sequence[dict[str, str]]
 
 
@@ -137,6 +140,37 @@ class FrozenLLM:
                 f"starts with {messages[0]['content'][:40]!r}"
             )
         return tokens
+
+    def encode_next_turn(self, said: str, after: int) -> list[int]:
+        """Token ids from the end of a reply to where the assistant may write again.
+
+        Args:
+            said: What the user says to the reply.
+            after: Last token of the reply; an end of turn is not repeated.
+
+        Raises:
+            LLMError: If nothing is said, or the chat template changes replies.
+        """
+        if not said.strip():
+            raise LLMError("the user says nothing; give its words at least one word")
+        if self.tokenizer.chat_template is None:
+            return self.encode_text(f"\n{said}\n")
+        messages = [
+            {"role": "user", "content": "Hello"},
+            {"role": "assistant", "content": REPLY_MARK},
+            {"role": "user", "content": said},
+        ]
+        text = self.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True
+        )
+        _, found, rest = text.partition(REPLY_MARK)
+        if not found:
+            raise LLMError(
+                f"the chat template of {self.name} changes what the assistant said before; a "
+                "conversation needs a model whose template keeps it"
+            )
+        tokens = self.encode_text(rest)
+        return tokens[1:] if tokens[0] == after and after in self.end_of_turn else tokens
 
     def encode_text(self, text: str) -> list[int]:
         """Token ids of plain text, with no special token added."""

@@ -55,7 +55,7 @@ def test_it_behaves_as_a_dummy_vec_env_of_single_environments(
         actions = rng.integers(0, 40, size=3)
         for row in range(3):  # some rows end their turn, where they can
             stop = np.flatnonzero(observations["candidates"][row] == end)
-            if len(stop) and rng.random() < 0.8:
+            if len(stop) and rng.random() < 0.1:
                 actions[row] = stop[0]
         observations, rewards, dones, infos = native.step(actions)
         reference, expected_rewards, expected_dones, expected_infos = dummy.step(actions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import warnings
 from typing import Any
 
@@ -12,6 +13,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
 from erm_gym.emotion import EmotionalCritic
+from erm_gym.emotion.fear_colours import visible
 from erm_gym.envs.single import SingleEnv
 from erm_gym.envs.text.candidate import candidate_generation_env, candidate_generation_vec
 from erm_gym.llm import FrozenLLM
@@ -50,7 +52,7 @@ def test_it_returns_what_the_vector_environment_returns(
     observation, info = single.reset(seed=4)
     observations, infos = vector.reset(seed=4)
     assert info == {"prompt": infos["prompt"][0]}
-    for step, action in enumerate([3, 0, 5]):
+    for step, action in enumerate([3, 0, 4]):
         for key, value in observation.items():
             assert value.dtype == observations[key].dtype
             np.testing.assert_array_equal(value, observations[key][0], err_msg=key)
@@ -86,11 +88,17 @@ def test_a_reset_without_a_seed_goes_on_with_the_generator(llm: FrozenLLM) -> No
 def test_render_is_the_prompt_and_the_reply_so_far(llm: FrozenLLM) -> None:
     env = make(llm, prompts=["Hi there"], render_mode="ansi")
     observation, _ = env.reset(seed=0)
-    assert env.render() == "Hi there\n  > "
+    assert shown(env) == "user      Hi there assistant"
     token = int(observation["candidates"][2])
     env.step(2)
-    assert env.render() == f"Hi there\n  > {llm.decode([token])}"
+    assert shown(env) == f"user      Hi there assistant {visible(llm.decode([token]))}"
     assert make(llm).render() is None
+
+
+def shown(env: SingleEnv) -> str:
+    """What is rendered, without colours and with one space between lines."""
+    rows = re.sub("\x1b\\[[0-9;]*m", "", env.render()).split("\n")
+    return " ".join(row.rstrip() for row in rows)
 
 
 def test_a_closed_environment_refuses(llm: FrozenLLM) -> None:

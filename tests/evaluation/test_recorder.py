@@ -5,9 +5,10 @@ import torch
 
 from erm_gym.emotion import EmotionalCritic
 from erm_gym.envs.text.candidate import candidate_generation_vec
-from erm_gym.evaluation.recorder import EpisodeRecorder, token_texts
+from erm_gym.evaluation.recorder import EpisodeRecorder
 from erm_gym.feedback import Episode
 from erm_gym.llm import FrozenLLM
+from erm_gym.llm.text import token_texts
 
 
 def test_texts_of_tokens_are_the_reply(tiny: FrozenLLM) -> None:

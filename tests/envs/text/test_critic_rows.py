@@ -14,9 +14,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from erm_gym.emotion import CriticConfig, CriticError, EmotionalCritic, FearConfig
-from erm_gym.envs.text import CriticObservation
 from erm_gym.envs.text.candidate import candidate_generation_vec
-from erm_gym.envs.text.critic_observation import load_critic
+from erm_gym.envs.text.critic_rows import resolve_critic
 from erm_gym.llm import FrozenLLM
 
 PROMPTS = ["Hi", "Please help me"]
@@ -158,15 +157,23 @@ def test_tonic_fear_outlives_an_episode_if_the_critic_keeps_it(llm: FrozenLLM) -
         tonic *= 0.9
 
 
-def test_a_clock_of_turns_does_not_decay_with_tokens(llm: FrozenLLM) -> None:
-    critic = EmotionalCritic.for_llm(llm, keep_tonic_fear=True, fear=FearConfig(clock="turn"))
-    env = make(llm, critic, 1, user=score(-1.0), max_new_tokens=2)
-    env.reset(seed=0)
-    env.step([0])
-    observations, *_ = env.step([0])
-    assert observations["fear"][0, 1] == pytest.approx(0.3)
-    observations, *_ = env.step([0])
-    assert observations["fear"][0, 1] == pytest.approx(0.3)
+@pytest.mark.parametrize("clock", ["turn", "episode"])
+def test_a_slow_clock_does_not_tick_with_tokens(llm: FrozenLLM, clock: Any) -> None:
+    """Tonic fear of .3 decays by .9 when the reply, which is the episode, ends; then stays."""
+    for options, critic in (
+        ({"fear_clock": clock, "keep_tonic_fear": True}, EmotionalCritic.for_llm(llm)),
+        ({}, EmotionalCritic.for_llm(llm, keep_tonic_fear=True, fear=FearConfig(clock=clock))),
+    ):
+        env = make(llm, critic, 1, user=score(-1.0), max_new_tokens=2, **options)
+        env.reset(seed=0)
+        env.step([0])
+        observations, *_, infos = env.step([0])
+        assert infos["final_obs"][0]["fear"][1] == pytest.approx(0.3)
+        assert observations["fear"][0, 1] == pytest.approx(0.27)
+        observations, *_ = env.step([0])
+        assert observations["fear"][0, 1] == pytest.approx(0.27)
+        *_, infos = env.step([0])
+        assert infos["final_obs"][0]["fear"][1] == pytest.approx(0.57)
 
 
 def test_a_reset_mask_leaves_the_feelings_of_other_rows(
@@ -177,7 +184,7 @@ def test_a_reset_mask_leaves_the_feelings_of_other_rows(
         each.reset(seed=0)
         before = each.step([1, 2, 3])[0]
     mask = np.array([False, True, False])
-    after, _ = env.reset(options={"reset_mask": mask})
+    after, _ = env.reset(seed=[None, 77, None], options={"reset_mask": mask})  # type: ignore[arg-type]
     for key in ("emotion", "fear"):
         np.testing.assert_array_equal(after[key][~mask], before[key][~mask])
         assert not np.allclose(after[key][1], before[key][1])
@@ -214,15 +221,15 @@ def test_a_critic_of_another_width_is_refused(llm: FrozenLLM, critic: EmotionalC
 
 
 def test_critics_by_name(llm: FrozenLLM, critic: EmotionalCritic, tmp_path: Any) -> None:
-    untrained = load_critic("default", llm)  # nothing is shipped for the tiny model
+    untrained = resolve_critic("default", llm)  # nothing is shipped for the tiny model
     assert not untrained.config.trained and untrained.config.hidden_size == 32
     critic.save_pretrained(tmp_path / "mine")
-    loaded = load_critic(str(tmp_path / "mine"), llm)
+    loaded = resolve_critic(str(tmp_path / "mine"), llm)
     assert all(torch.equal(v, loaded.state_dict()[k]) for k, v in critic.state_dict().items())
     env = gym.make_vec(
         "erm_gym:ErmGym/CandidateGeneration-v0", num_envs=1, llm=llm, critic=str(tmp_path / "mine")
     )
-    assert isinstance(env, CriticObservation)
+    assert set(env.reset(seed=0)[0]) > {"emotion", "fear"}
 
 
 def test_a_critic_for_another_model_is_refused(
@@ -231,4 +238,4 @@ def test_a_critic_for_another_model_is_refused(
     other = EmotionalCritic(replace(critic.config, llm_fingerprint="another-model"))
     other.save_pretrained(tmp_path)
     with pytest.raises(CriticError, match="another-model"):
-        load_critic(str(tmp_path), llm)
+        resolve_critic(str(tmp_path), llm)
