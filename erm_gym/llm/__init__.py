@@ -2,7 +2,8 @@
 
 from erm_gym.llm.frozen import FrozenLLM, LLMError
 from erm_gym.llm.loading import DEFAULT_LLM, find_llm, load_llm
-from erm_gym.llm.slots import SlotOutput, Slots, SlotSnapshot
+from erm_gym.llm.slot_output import SlotOutput
+from erm_gym.llm.slots import Slots, SlotSnapshot, common_prefix
 
 __all__ = [
     "DEFAULT_LLM",
@@ -11,6 +12,7 @@ __all__ = [
     "SlotOutput",
     "SlotSnapshot",
     "Slots",
+    "common_prefix",
     "find_llm",
     "load_llm",
 ]

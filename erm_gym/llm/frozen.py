@@ -248,15 +248,21 @@ class FrozenLLM:
         length = next(i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
         return tuple(one[:length])
 
-    def slots(self, num_slots: int) -> Slots:
-        """A KV cache of `num_slots` independent rows; see `Slots`."""
+    def slots(self, num_slots: int, prefix: Sequence[int] = ()) -> Slots:
+        """A KV cache of independent rows; see `Slots`.
+
+        Args:
+            num_slots: Number of rows, >= 1.
+            prefix: Tokens that most prompts start with (see `common_prefix`), computed once; those
+                of the chat template if empty.
+        """
         return Slots(
             self._forward,
             num_slots,
-            num_layers=self.model.config.get_text_config().num_hidden_layers,
             device=self.device,
             context_length=self.context_length,
             template=self.template,
+            prefix=prefix,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
@@ -10,73 +11,86 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-FIRST_CAPACITY = 64
-"""Positions that a cache has room for at first."""
+GROWTH = 8
+"""Positions by which a cache grows: what is reserved beyond the longest row is never more."""
+
+Layers = dict[int, tuple[Tensor, Tensor]]
+"""Keys and values of n rows, `[n, H, T, D]` each, by the number of the layer."""
 
 
 class KVCache:
-    """Keys and values `[L, B, H, T, D]` of B rows: layers, rows, heads, positions, head size.
+    """Keys and values of B rows of at most T positions.
 
     Attributes:
-        num_layers: Number L of layers.
         num_rows: Number B of rows.
         capacity: Number T of positions.
-        keys: None until the first forward, which knows the shape and dtype.
-        values: As the keys; the head size may differ.
+        layers: Keys `[B, H, T, D]` and values by layer; empty until the first forward, which
+            knows their shapes and dtype.
     """
 
-    keys: Tensor | None = None
-    values: Tensor | None = None
-
-    def __init__(self, num_layers: int, num_rows: int) -> None:
+    def __init__(self, num_rows: int) -> None:
         """Allocates nothing.
 
         Args:
-            num_layers: Number L of layers.
             num_rows: Number B of rows, >= 1.
         """
-        self.num_layers = num_layers
         self.num_rows = num_rows
-        self.capacity = FIRST_CAPACITY
+        self.capacity = 0
+        self.layers: Layers = {}
 
-    def allocate(self, key_like: Tensor, value_like: Tensor) -> tuple[Tensor, Tensor]:
-        """The keys and the values; made if they are missing, with heads and dtype as these have.
+    def layer(self, index: int, key_like: Tensor, value_like: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of a layer; made if they are missing, with heads and dtype as these have.
 
         Args:
-            key_like: `[n, H, t, D]` any keys of one layer.
-            value_like: `[n, H, t, D]` any values of one layer.
-
-        Raises:
-            ValueError: If another layer had other heads or another head size.
+            index: Number of the layer.
+            key_like: `[n, H, t, D]` any keys of the layer.
+            value_like: `[n, H, t, D]` any values of the layer; their D may be another one.
         """
-        if self.keys is None or self.values is None:
-            self.keys, self.values = self._zeros(key_like), self._zeros(value_like)
-        for cached, like in ((self.keys, key_like), (self.values, value_like)):
-            if (cached.shape[2], cached.shape[4]) != (like.shape[1], like.shape[3]):
-                raise ValueError(
-                    "this model's layers keep keys or values of different shapes, "
-                    f"{tuple(cached.shape[2::2])} and {tuple(like.shape[1::2])} (heads, size), "
-                    "which a slot cache cannot hold; use a model whose layers are alike"
-                )
-        return self.keys, self.values
+        if index not in self.layers:
+            self.layers[index] = self._empty(key_like), self._empty(value_like)
+        return self.layers[index]
 
     def reserve(self, positions: int) -> None:
         """Makes room for that many positions in every row, and keeps what is there."""
         if positions <= self.capacity:
             return
-        while positions > self.capacity:
-            self.capacity *= 2
-        if self.keys is not None and self.values is not None:
-            self.keys, self.values = self._grown(self.keys), self._grown(self.values)
+        self.capacity = -(-positions // GROWTH) * GROWTH
+        for index, (keys, values) in self.layers.items():  # one by one: never all of it twice
+            self.layers[index] = self._grown(keys), self._grown(values)
+
+    def copy(self, rows: Sequence[int], start: int, stop: int) -> Layers:
+        """Copies of n rows' positions from `start` up to `stop`."""
+        where = (list(rows), slice(None), slice(start, stop))
+        return {
+            index: (keys[where], values[where]) for index, (keys, values) in self.layers.items()
+        }
+
+    def paste(self, rows: Sequence[int], start: int, copied: Layers) -> None:
+        """Writes n rows' positions from `start` on; one copied row goes into all of the rows."""
+        stop = start + max((keys.shape[2] for keys, _ in copied.values()), default=0)
+        self.reserve(stop)
+        where = (list(rows), slice(None), slice(start, stop))
+        for index, states in copied.items():
+            for cached, state in zip(self.layer(index, *states), states, strict=True):
+                cached[where] = state
+
+    def nbytes(self) -> int:
+        """Bytes of all keys and values."""
+        return nbytes(self.layers)
 
     def _grown(self, old: Tensor) -> Tensor:
-        new = self._zeros(old[0])
-        new[:, :, :, : old.shape[3]] = old
+        new = self._empty(old)
+        new[:, :, : old.shape[2]] = old
         return new
 
-    def _zeros(self, like: Tensor) -> Tensor:
+    def _empty(self, like: Tensor) -> Tensor:
         _, heads, _, size = like.shape
-        return like.new_zeros(self.num_layers, self.num_rows, heads, self.capacity, size)
+        return like.new_zeros(self.num_rows, heads, self.capacity, size)
+
+
+def nbytes(layers: Layers) -> int:
+    """Bytes of keys and values."""
+    return sum(keys.nbytes + values.nbytes for keys, values in layers.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +105,8 @@ class Step:
     """Where each token stands in its row, `[n, t]`."""
     mask: Tensor
     """Which positions of its row each token may look at, `[n, 1, t, T]` bool."""
-    keep: Tensor
-    """Columns of `ids` whose logits are wanted, `[m]`."""
+    last: Tensor
+    """Column of `ids` whose logits are wanted, `[n]`."""
     rows: Tensor | None = None
     """Rows of the cache, `[n]`; None if they are all of them, in order."""
 
@@ -104,30 +118,35 @@ class Step:
             rows = torch.arange(len(self.ids), device=self.ids.device)
         return rows[:, None], slice(None), self.positions
 
-    def write(self, cached: Tensor, states: Tensor) -> Tensor:
-        """Puts one layer's new states in their places.
+    def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Puts one layer's new keys and values in their places.
 
         Args:
-            cached: `[B, H, T', D]` keys or values of the layer.
-            states: `[n, H, t, D]` the new ones.
+            layer: Number of the layer.
+            keys: `[n, H, t, D]` the new ones.
+            values: `[n, H, t, D]` the new ones.
 
         Returns:
-            `[n, H, T, D]` all that the mask may look at; a view if the step is of all rows.
+            Keys and values `[n, H, T, D]`, all that the mask may look at; views if the step is of
+            all rows.
         """
-        cached[self._places] = states.transpose(1, 2)
-        seen = cached if self.rows is None else cached[self.rows]
-        return seen[:, :, : self.mask.shape[-1]]
+        seen = []
+        for cached, new in zip(self.cache.layer(layer, keys, values), (keys, values), strict=True):
+            cached[self._places] = new.transpose(1, 2)
+            own = cached if self.rows is None else cached[self.rows]
+            seen.append(own[:, :, : self.mask.shape[-1]])
+        return seen[0], seen[1]
 
 
 class ForwardOutput(NamedTuple):
     """What a forward gives; all in the model's dtype."""
 
     logits: Tensor
-    """`[n, m, V]` of the kept columns."""
+    """`[n, V]` at the wanted columns."""
     hidden: Tensor
     """`[n, t, d]` of the layer that is read."""
     last: Tensor
-    """`[n, m, d]` of the kept columns, the input of the LM head."""
+    """`[n, d]` at the wanted columns, the input of the LM head."""
 
 
 class Forward(Protocol):
@@ -155,11 +174,7 @@ class _Layer(CacheLayerMixin):
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
         """Writes new positions `[n, H, t, D]`; returns all that the mask may look at."""
-        keys, values = self.step.cache.allocate(key_states, value_states)
-        return (
-            self.step.write(keys[self.index], key_states),
-            self.step.write(values[self.index], value_states),
-        )
+        return self.step.write(self.index, key_states, value_states)
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """Length and offset of the keys; unused, since the mask is given."""
@@ -186,6 +201,7 @@ class TransformersForward:
             context_length: Positions that the model knows; a full row that sits out is behind them.
         """
         self._model = model
+        self._num_layers = model.config.get_text_config().num_hidden_layers
         self._layer = layer
         self._last_position = context_length - 1
 
@@ -195,19 +211,21 @@ class TransformersForward:
         if self._model.config._attn_implementation == "eager":
             # Eager attention adds its mask to the scores instead of choosing by it.
             mask = additive_mask(mask, self._model.dtype)
+        kept, index = torch.unique(step.last, return_inverse=True)
+        each = torch.arange(len(step.ids), device=step.ids.device)
         output = self._model(
             input_ids=step.ids,
             position_ids=step.positions.clamp(max=self._last_position),
             attention_mask=mask,
-            past_key_values=Cache(layers=[_Layer(i, step) for i in range(step.cache.num_layers)]),
+            past_key_values=Cache(layers=[_Layer(i, step) for i in range(self._num_layers)]),
             use_cache=True,
             output_hidden_states=True,
-            logits_to_keep=step.keep,
+            logits_to_keep=kept,
         )
         return ForwardOutput(
-            logits=output.logits,
+            logits=output.logits[each, index],
             hidden=output.hidden_states[self._layer],
-            last=output.hidden_states[-1][:, step.keep],
+            last=output.hidden_states[-1][each, step.last],
         )
 
 

@@ -83,38 +83,33 @@ class LlamaForward:
         x = model.embed_tokens(step.ids)  # [n, t, d]
         cos, sin = model.rotary_emb(x, step.positions.clamp(max=self._last_position))  # [n, t, D]
         cos, sin = cos[:, :, None], sin[:, :, None]
-        groups = self._heads // self._key_heads
-        mask = additive_mask(step.mask, x.dtype).repeat(1, 1, groups, 1)  # [n, 1, G t, T]
+        mask = additive_mask(step.mask, x.dtype)  # [n, 1, t, T]
         rotated = self._heads + self._key_heads
         wanted = x
         for index, block in enumerate(model.layers):
             (qkv_weight, qkv_bias), (up_weight, up_bias) = self._joined[index]
             y = F.rms_norm(x, x.shape[-1:], block.input_layernorm.weight, self._epsilon)
             qkv = F.linear(y, qkv_weight, qkv_bias).view(rows, columns, -1, self._size)
-            turned = _rotate(qkv[:, :, :rotated], cos, sin)
-            new_keys = turned[:, :, self._heads :].transpose(1, 2)  # [n, H, t, D]
-            new_values = qkv[:, :, rotated:].transpose(1, 2)
-            all_keys, all_values = step.cache.allocate(new_keys, new_values)
-            keys = step.write(all_keys[index], new_keys)  # [n, H, T, D]
-            values = step.write(all_values[index], new_values)
-            queries = turned[:, :, : self._heads].view(
-                rows, columns, self._key_heads, groups, self._size
-            )
-            queries = queries.permute(0, 2, 3, 1, 4).reshape(
-                rows, self._key_heads, groups * columns, self._size
+            turned = _rotate(qkv[:, :, :rotated], cos, sin).transpose(1, 2)  # [n, H, t, D]
+            keys, values = step.write(
+                index, turned[:, self._heads :], qkv[:, :, rotated:].transpose(1, 2)
             )
             read = F.scaled_dot_product_attention(
-                queries, keys, values, attn_mask=mask, scale=self._scale
+                turned[:, : self._heads],
+                keys,
+                values,
+                attn_mask=mask,
+                scale=self._scale,
+                enable_gqa=True,
             )
-            read = read.view(rows, self._key_heads, groups, columns, self._size)
-            read = read.permute(0, 3, 1, 2, 4).reshape(rows, columns, -1)
-            x = x + block.self_attn.o_proj(read)
+            x = x + block.self_attn.o_proj(read.transpose(1, 2).reshape(rows, columns, -1))
             y = F.rms_norm(x, x.shape[-1:], block.post_attention_layernorm.weight, self._epsilon)
             gate, up = F.linear(y, up_weight, up_bias).chunk(2, dim=-1)
             x = x + block.mlp.down_proj(F.silu(gate) * up)
             if index + 1 == self._layer:
                 wanted = x
-        last = F.rms_norm(x[:, step.keep], x.shape[-1:], model.norm.weight, self._epsilon)
+        last = x[torch.arange(rows, device=x.device), step.last]  # [n, d]
+        last = F.rms_norm(last, x.shape[-1:], model.norm.weight, self._epsilon)
         if self._layer == len(model.layers):
             wanted = F.rms_norm(x, x.shape[-1:], model.norm.weight, self._epsilon)
         return ForwardOutput(logits=self._model.lm_head(last), hidden=wanted, last=last)

@@ -1,44 +1,23 @@
 """Slots: one KV cache that holds independent rows of different lengths.
 
-A row is filled by `prefill`, advanced by `decode` together with all others in one batched
-forward, and filled again when its text is finished, while the others go on.
+A row is filled by `prefill`, goes on by `decode` together with all others in one batched forward
+or by `extend` with several tokens at once, and is filled again when its text is finished, while
+the others go on.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from erm_gym.llm.kv_cache import Forward, KVCache, Step
+from erm_gym.llm.kv_cache import Forward, ForwardOutput, KVCache, Layers, Step, nbytes
+from erm_gym.llm.prefills import Prefill, PrefillMemory
+from erm_gym.llm.slot_output import SlotOutput
 
 PREFILL_CACHE_BYTES = 512 * 2**20
 """Bytes of finished prefills that `Slots` remembers, so that a prompt seen again costs nothing."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SlotOutput:
-    """What the LM says at the last position of n rows."""
-
-    logits: torch.Tensor
-    """Next-token logits `[n, V]`, in the model's dtype."""
-    hidden: torch.Tensor
-    """Hidden states `[n, d]` at the layer that the critic reads, in the model's dtype."""
-    last: torch.Tensor
-    """Hidden states `[n, d]` that the LM head makes the logits from, in the model's dtype."""
-    pooled: torch.Tensor
-    """Mean hidden states `[n, d]` over the new positions: a prompt's content, or one token."""
-
-    def select(self, rows: torch.Tensor) -> SlotOutput:
-        """The same of some rows, `[m]` int64 numbers of them."""
-        return SlotOutput(
-            logits=self.logits[rows],
-            hidden=self.hidden[rows],
-            last=self.last[rows],
-            pooled=self.pooled[rows],
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,21 +26,27 @@ class SlotSnapshot:
 
     lengths: tuple[int, ...]
     """Number of cached positions of each of the n rows."""
-    keys: torch.Tensor
-    """Keys `[L, n, H, T, D]`: layers, rows, key-value heads, longest row, head size."""
-    values: torch.Tensor
-    """Values, as the keys; the head size may differ."""
+    layers: Layers
+    """Keys and values `[n, H, T, D]` by layer, T the length of the longest row."""
 
     def nbytes(self) -> int:
         """Bytes of the copied keys and values."""
-        return self.keys.nbytes + self.values.nbytes
+        return nbytes(self.layers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Prefix:
+    """What the prompts share, once it was read."""
+
+    layers: Layers
+    hidden: torch.Tensor  # [P, d]
 
 
 class Slots:
     """B rows of text over one frozen LM.
 
-    What the chat template puts before every prompt is computed once, and finished prefills are
-    remembered, so that a prompt seen again costs a copy.
+    What the prompts share at their start is computed once, and finished prefills are remembered,
+    so that a prompt seen again costs a copy.
 
     Attributes:
         lengths: Cached positions of every row, `[B]` int64 on the CPU; 0 marks an empty slot.
@@ -72,20 +57,20 @@ class Slots:
         forward: Forward,
         num_slots: int,
         *,
-        num_layers: int,
         device: torch.device,
         context_length: int,
         template: Sequence[int] = (),
+        prefix: Sequence[int] = (),
     ) -> None:
         """Allocates nothing until the first prefill; memory grows with the longest row.
 
         Args:
             forward: The frozen model's.
             num_slots: Number B of rows, >= 1.
-            num_layers: Layers of the model that have a cache.
             device: Where the model is.
             context_length: Longest row that the model can read.
-            template: Tokens that start most prompts; `pooled` leaves them out.
+            template: Tokens that start most prompts and say nothing; `pooled` leaves them out.
+            prefix: Tokens that start most prompts, computed once; the template if empty.
 
         Raises:
             ValueError: If `num_slots` is below 1.
@@ -98,12 +83,18 @@ class Slots:
         self._device = device
         self._context_length = context_length
         self._template = tuple(template)
-        self._template_rows: SlotSnapshot | None = None
-        self._cache = KVCache(num_layers, num_slots)
-        self._prefills: OrderedDict[tuple[int, ...], tuple[SlotSnapshot, SlotOutput]] = (
-            OrderedDict()
-        )
-        self._prefill_bytes = 0
+        self._prefix_tokens = tuple(prefix) or self._template
+        self._prefix: _Prefix | None = None
+        self._cache = KVCache(num_slots)
+        self._memory = PrefillMemory(PREFILL_CACHE_BYTES)
+
+    def reserve(self, positions: int) -> None:
+        """Makes room for rows of that many positions at once, so that none is copied to grow."""
+        self._cache.reserve(positions)
+
+    def nbytes(self) -> int:
+        """Bytes of the rows' keys and values, without the prefix and remembered prefills."""
+        return self._cache.nbytes()
 
     @torch.no_grad()
     def prefill(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> SlotOutput:
@@ -114,7 +105,8 @@ class Slots:
             prompts: n lists of token ids, none empty.
 
         Returns:
-            Logits and hidden states at each prompt's last token, in the order of `slots`.
+            Logits and hidden states at each prompt's last token, in the order of `slots`; `pooled`
+            is over the whole prompt, without the template if it starts with that.
 
         Raises:
             ValueError: If a prompt is empty or longer than the context.
@@ -127,87 +119,95 @@ class Slots:
                     f"{self._context_length} tokens"
                 )
         slot_of = {key: slot for slot, key in zip(slots, keys, strict=True)}
-        outputs = {key: self._recall(key, slot) for key, slot in slot_of.items()}
-        for templated in (True, False):
-            new = [
-                key
-                for key in slot_of
-                if outputs[key] is None and self._starts_with_template(key) == templated
-            ]
-            if new:
-                where = [slot_of[key] for key in new]
-                for key, fresh in zip(new, self._forward_prompts(where, new), strict=True):
-                    outputs[key] = fresh
-                    self._remember(key, self.snapshot([slot_of[key]]), fresh)
+        known = {key: found for key in slot_of if (found := self._memory.recall(key))}
+        new = {key: slot for key, slot in slot_of.items() if key not in known}
+        if new:
+            known.update(self._read_prompts(new))
         for slot, key in zip(slots, keys, strict=True):
-            if slot != slot_of[key]:
-                self.restore(self.snapshot([slot_of[key]]), [slot])
-        return _concatenate([output for key in keys if (output := outputs[key]) is not None])
+            if new.get(key) != slot:
+                self._begin([slot], known[key].start)
+                self._cache.paste([slot], known[key].start, known[key].layers)
+                self.lengths[slot] = len(key)
+        return SlotOutput.concatenate([known[key].output for key in keys])
 
-    def _starts_with_template(self, key: tuple[int, ...]) -> bool:
-        start = len(self._template)
-        return 0 < start < len(key) and key[:start] == self._template
-
-    def _forward_prompts(
-        self, slots: list[int], prompts: list[tuple[int, ...]]
-    ) -> list[SlotOutput]:
-        """One forward over prompts that all start with the template, or none of which does."""
-        start = len(self._template) if self._starts_with_template(prompts[0]) else 0
-        if start:
-            self._write_template(slots)
-        device = self._device
-        width = max(len(prompt) for prompt in prompts) - start
-        ids = torch.zeros(len(prompts), width, dtype=torch.int64)  # [n, t], padded on the right
-        for row, prompt in enumerate(prompts):
-            ids[row, : len(prompt) - start] = torch.tensor(prompt[start:])
-        columns = torch.arange(start, start + width, device=device)  # [t]
-        mask = torch.arange(start + width, device=device)[None] <= columns[:, None]  # [t, T]
-        last = torch.tensor([len(prompt) - start - 1 for prompt in prompts])  # [n]
-        kept, index = torch.unique(last, return_inverse=True)
-        self._reserve(start + width)
-        output = self._forward(
-            Step(
-                cache=self._cache,
-                ids=ids.to(device),
-                positions=columns.expand(len(prompts), -1),
-                mask=mask.expand(len(prompts), 1, -1, -1),
-                keep=kept.to(device),
-                rows=torch.tensor(slots, device=device),
+    def _read_prompts(self, slot_of: dict[tuple[int, ...], int]) -> dict[tuple[int, ...], Prefill]:
+        """Reads prompts into slots, in one forward."""
+        share = len(self._prefix_tokens)
+        starts = [
+            share if key[:share] == self._prefix_tokens and share < len(key) else 0
+            for key in slot_of
+        ]
+        for start in set(starts):
+            self._begin(
+                [slot for slot, own in zip(slot_of.values(), starts, strict=True) if own == start],
+                start,
             )
+        output = self._append(
+            [key[start:] for key, start in zip(slot_of, starts, strict=True)],
+            list(slot_of.values()),
         )
-        outputs = []
-        for row, prompt in enumerate(prompts):
-            self.lengths[slots[row]] = len(prompt)
-            own = output.hidden[row, : len(prompt) - start]  # [t, d]
-            outputs.append(
-                SlotOutput(
-                    logits=output.logits[row, index[row]][None].clone(),
-                    hidden=own[-1:].clone(),
-                    last=output.last[row, index[row]][None].clone(),
-                    pooled=own.mean(dim=0, keepdim=True),
-                )
+        read = {}
+        skip = len(self._template)
+        for row, ((key, slot), start) in enumerate(zip(slot_of.items(), starts, strict=True)):
+            hidden = output.hidden[row, : len(key) - start]  # [t, d]
+            whole = torch.cat((self._prefix.hidden, hidden)) if start and self._prefix else hidden
+            content = whole[skip:] if key[:skip] == self._template and skip < len(key) else whole
+            read[key] = Prefill(
+                start=start,
+                layers=self._cache.copy([slot], start, len(key)),
+                output=SlotOutput(
+                    logits=output.logits[row][None].clone(),
+                    hidden=hidden[-1:].clone(),
+                    last=output.last[row][None].clone(),
+                    pooled=content.mean(dim=0, keepdim=True),
+                ),
             )
-        return outputs
+            self._memory.remember(key, read[key])
+        return read
 
-    def _write_template(self, slots: list[int]) -> None:
-        if self._template_rows is None:
-            length, device = len(self._template), self._device
-            self._reserve(length)
-            columns = torch.arange(length, device=device)
-            self._forward(
-                Step(
-                    cache=self._cache,
-                    ids=torch.tensor([self._template], device=device),
-                    positions=columns[None],
-                    mask=(columns[None] <= columns[:, None])[None, None],
-                    keep=columns[-1:],
-                    rows=torch.tensor(slots[:1], device=device),
-                )
-            )
-            self.lengths[slots[0]] = length
-            self._template_rows = self.snapshot(slots[:1])
-        for slot in slots:
-            self.restore(self._template_rows, [slot])
+    def _begin(self, slots: Sequence[int], start: int) -> None:
+        """Empties slots, or puts the prefix, of `start` tokens, into them."""
+        self.lengths[slots] = 0
+        if not start:
+            return
+        if self._prefix is None:
+            hidden = self._append([self._prefix_tokens], slots[:1]).hidden[0]
+            layers = self._cache.copy(slots[:1], 0, start)
+            self._prefix = _Prefix(layers=layers, hidden=hidden.clone())
+        self._cache.paste(slots, 0, self._prefix.layers)
+        self.lengths[slots] = start
+
+    @torch.no_grad()
+    def extend(self, slots: Sequence[int], tokens: Sequence[Sequence[int]]) -> SlotOutput:
+        """Appends several tokens to rows, in one forward over those rows.
+
+        Args:
+            slots: n different indices of rows that are not empty, n >= 1.
+            tokens: n lists of token ids, none empty; they may differ in length.
+
+        Returns:
+            Logits and hidden states at each row's last new token, in the order of `slots`;
+            `pooled` is over the new tokens.
+
+        Raises:
+            ValueError: If a row is empty, gets no tokens, or would not fit the context.
+        """
+        if not 0 < len(slots) == len(tokens):
+            raise ValueError(f"{len(slots)} slots cannot be extended by {len(tokens)} token lists")
+        counts = torch.tensor([len(own) for own in tokens])
+        for slot, count in zip(slots, counts.tolist(), strict=True):
+            if not count:
+                raise ValueError(f"row {slot} gets no tokens; leave it out or give it at least one")
+        self._check_rows(torch.tensor(list(slots)), counts)
+        output = self._append(tokens, slots)
+        return SlotOutput(
+            logits=output.logits,
+            hidden=torch.stack([h[c - 1] for h, c in zip(output.hidden, counts, strict=True)]),
+            last=output.last,
+            pooled=torch.stack(
+                [h[:c].mean(dim=0) for h, c in zip(output.hidden, counts, strict=True)]
+            ),
+        )
 
     @torch.no_grad()
     def decode(self, tokens: torch.Tensor, active: torch.Tensor | None = None) -> SlotOutput:
@@ -224,54 +224,69 @@ class Slots:
             ValueError: If an active row is empty or full.
         """
         advance = torch.ones(self.num_slots, dtype=torch.bool) if active is None else active.cpu()
-        live = self.lengths[advance]
-        if len(live) == 0:
+        rows = advance.nonzero().flatten()
+        if not len(rows):
             raise ValueError("decode needs at least one active row")
-        if bool((live == 0).any()):
-            row = int(torch.nonzero(advance & (self.lengths == 0))[0])
-            raise ValueError(f"row {row} is empty; prefill it before decoding")
-        longest = int(live.max()) + 1
-        if longest > self._context_length:
-            raise ValueError(f"a row is full: the model reads {self._context_length} tokens")
-        self._reserve(longest)
+        self._check_rows(rows, torch.ones_like(rows))
+        output = self._read(tokens[:, None].clamp(min=0), advance.long(), None)
+        hidden = output.hidden[:, 0]
+        return SlotOutput(logits=output.logits, hidden=hidden, last=output.last, pooled=hidden)
+
+    def _check_rows(self, rows: torch.Tensor, counts: torch.Tensor) -> None:
+        """Raises if rows `[n]` cannot take as many more tokens, `[n]`."""
+        lengths = self.lengths[rows]
+        if bool((empty := lengths == 0).any()):
+            raise ValueError(f"row {int(rows[empty][0])} is empty; prefill it first")
+        if bool((full := lengths + counts > self._context_length).any()):
+            raise ValueError(
+                f"row {int(rows[full][0])} is full: it has {int(lengths[full][0])} tokens, of the "
+                f"{self._context_length} that the model reads, and cannot take "
+                f"{int(counts[full][0])} more"
+            )
+
+    def _append(self, tokens: Sequence[Sequence[int]], slots: Sequence[int]) -> ForwardOutput:
+        """Appends n lists of tokens to n rows, in one forward."""
+        counts = torch.tensor([len(own) for own in tokens])
+        ids = torch.zeros(len(tokens), int(counts.max()), dtype=torch.int64)  # [n, t]
+        for row, own in enumerate(tokens):
+            ids[row, : len(own)] = torch.tensor(own)
+        return self._read(ids, counts, torch.tensor(list(slots)))
+
+    def _read(
+        self, ids: torch.Tensor, counts: torch.Tensor, rows: torch.Tensor | None
+    ) -> ForwardOutput:
+        """One forward over the first tokens of n rows, as many of each as `counts` says.
+
+        Args:
+            ids: `[n, t]` tokens, padded on the right.
+            counts: `[n]` how many of them are to be appended; 0 if the row sits out.
+            rows: `[n]` row indices; None if they are all rows in order.
+        """
+        before = self.lengths if rows is None else self.lengths[rows]  # [n]
+        after = before + counts
+        # What is not to be appended is written behind its row's text, where no mask looks before
+        # the row itself has written there.
+        columns = torch.arange(ids.shape[1])
+        positions = torch.minimum(before[:, None] + columns, after[:, None])  # [n, t]
+        self._cache.reserve(int(positions.max()) + 1)
         device = self._device
-        # A row that sits out writes behind its own text, where no mask looks before the row itself
-        # has written there.
-        positions = self.lengths.to(device)  # [B]
-        mask = torch.arange(longest, device=device)[None] <= positions[:, None]  # [B, T]
+        positions = positions.to(device)
+        seen = torch.arange(int(after[counts > 0].max()), device=device)  # [T]
         output = self._forward(
             Step(
                 cache=self._cache,
-                ids=tokens.to(device)[:, None].clamp(min=0),
-                positions=positions[:, None],
-                mask=mask[:, None, None],
-                keep=torch.zeros(1, dtype=torch.int64, device=device),
+                ids=ids.to(device),
+                positions=positions,
+                mask=(seen <= positions[:, :, None])[:, None],  # [n, 1, t, T]
+                last=(counts - 1).clamp(min=0).to(device),
+                rows=None if rows is None else rows.to(device),
             )
         )
-        self.lengths += advance
-        hidden = output.hidden[:, 0]
-        return SlotOutput(
-            logits=output.logits[:, 0], hidden=hidden, last=output.last[:, 0], pooled=hidden
-        )
-
-    def _reserve(self, length: int) -> None:
-        # One position more than the longest row, so that a row that sits out has a place to write.
-        self._cache.reserve(length + 1)
-
-    def _recall(self, key: tuple[int, ...], slot: int) -> SlotOutput | None:
-        if key not in self._prefills:
-            return None
-        self._prefills.move_to_end(key)
-        snapshot, output = self._prefills[key]
-        self.restore(snapshot, [slot])
+        if rows is None:
+            self.lengths = after
+        else:
+            self.lengths[rows] = after
         return output
-
-    def _remember(self, key: tuple[int, ...], snapshot: SlotSnapshot, output: SlotOutput) -> None:
-        self._prefills[key] = (snapshot, output)
-        self._prefill_bytes += snapshot.nbytes()
-        while self._prefill_bytes > PREFILL_CACHE_BYTES:
-            _, (oldest, _) = self._prefills.popitem(last=False)
-            self._prefill_bytes -= oldest.nbytes()
 
     @torch.no_grad()
     def snapshot(self, slots: Sequence[int] | None = None) -> SlotSnapshot:
@@ -284,12 +299,9 @@ class Slots:
             The rows' keys, values and lengths, independent of what happens here later.
         """
         rows = list(range(self.num_slots)) if slots is None else list(slots)
-        lengths = tuple(int(self.lengths[row]) for row in rows)
-        span = max(lengths, default=0)
-        keys, values = self._cache.keys, self._cache.values
-        assert keys is not None and values is not None, "no slot was ever filled"
+        lengths = tuple(self.lengths[rows].tolist())
         return SlotSnapshot(
-            lengths=lengths, keys=keys[:, rows, :, :span], values=values[:, rows, :, :span]
+            lengths=lengths, layers=self._cache.copy(rows, 0, max(lengths, default=0))
         )
 
     @torch.no_grad()
@@ -308,19 +320,22 @@ class Slots:
             raise ValueError(
                 f"the snapshot has {len(snapshot.lengths)} rows, but {len(rows)} slots were named"
             )
-        span = snapshot.keys.shape[3]
-        self._reserve(span)
-        keys, values = self._cache.allocate(snapshot.keys[0], snapshot.values[0])
-        keys[:, rows, :, :span] = snapshot.keys
-        values[:, rows, :, :span] = snapshot.values
-        for row, length in zip(rows, snapshot.lengths, strict=True):
-            self.lengths[row] = length
+        self._cache.paste(rows, 0, snapshot.layers)
+        self.lengths[rows] = torch.tensor(snapshot.lengths)
 
 
-def _concatenate(outputs: Sequence[SlotOutput]) -> SlotOutput:
-    return SlotOutput(
-        logits=torch.cat([output.logits for output in outputs]),
-        hidden=torch.cat([output.hidden for output in outputs]),
-        last=torch.cat([output.last for output in outputs]),
-        pooled=torch.cat([output.pooled for output in outputs]),
-    )
+def common_prefix(sequences: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """The longest start that all token sequences share and that leaves each at least one token.
+
+    Args:
+        sequences: Token ids, one list per text, at least one, none empty.
+
+    Returns:
+        Token ids; empty if the sequences differ at once.
+    """
+    shortest = min(map(len, sequences))
+    first = sequences[0]
+    for index in range(shortest - 1):
+        if any(own[index] != first[index] for own in sequences):
+            return tuple(first[:index])
+    return tuple(first[: shortest - 1])

@@ -48,7 +48,8 @@ def answers(forward: Forward) -> list[torch.Tensor]:
     """Logits and hidden states of a prefill of two rows of three, and of a decode of all three."""
     generator = torch.Generator().manual_seed(1)
     ids = torch.randint(0, 50, (2, 9), generator=generator)
-    cache = KVCache(3, 3)
+    cache = KVCache(3)
+    cache.reserve(10)
     columns = torch.arange(9)
     causal = (columns[None] <= columns[:, None]).expand(2, 1, -1, -1)
     prefill = Step(
@@ -56,7 +57,7 @@ def answers(forward: Forward) -> list[torch.Tensor]:
         ids=ids,
         positions=columns.expand(2, -1),
         mask=causal,
-        keep=torch.tensor([2, 8]),
+        last=torch.tensor([2, 8]),
         rows=torch.tensor([2, 0]),
     )
     lengths = torch.tensor([9, 1, 3])  # the last row goes on after its third token
@@ -65,7 +66,7 @@ def answers(forward: Forward) -> list[torch.Tensor]:
         ids=torch.tensor([[7], [8], [9]]),
         positions=lengths[:, None],
         mask=(torch.arange(10)[None] <= lengths[:, None])[:, None, None],
-        keep=torch.tensor([0]),
+        last=torch.tensor([0, 0, 0]),
     )
     return [*forward(prefill), *forward(decode)]
 

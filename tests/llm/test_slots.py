@@ -17,8 +17,9 @@ from transformers import (
     Qwen2Config,
 )
 
-from erm_gym.llm import FrozenLLM, SlotOutput, Slots, SlotSnapshot, load_llm
-from erm_gym.llm.kv_cache import TransformersForward
+from erm_gym.llm import FrozenLLM, SlotOutput, Slots, SlotSnapshot, common_prefix, load_llm
+from erm_gym.llm.kv_cache import GROWTH, ForwardOutput, Step, TransformersForward
+from erm_gym.llm.prefills import Prefill, PrefillMemory
 from erm_gym.llm.tiny import build_tiny_tokenizer
 
 NUM_SLOTS = 3
@@ -34,10 +35,11 @@ def assert_close(actual: torch.Tensor, expected: torch.Tensor) -> None:
 class SlotMachine(RuleBasedStateMachine):
     """Any order of prefills, decodes, refills, snapshots and restores against `recompute`."""
 
-    @initialize()
-    def start(self) -> None:
+    @initialize(prefix=st.one_of(st.just([]), prompts), templated=st.booleans())
+    def start(self, prefix: list[int], templated: bool) -> None:
         self.llm = load_llm("tiny")
-        self.slots = self.llm.slots(NUM_SLOTS)
+        self.prefix = [*self.llm.template, *prefix] if templated else prefix
+        self.slots = self.llm.slots(NUM_SLOTS, self.prefix)
         self.texts: list[list[int]] = [[] for _ in range(NUM_SLOTS)]
         self.saved: list[tuple[SlotSnapshot, list[list[int]]]] = []
 
@@ -56,7 +58,7 @@ class SlotMachine(RuleBasedStateMachine):
         several=st.lists(prompts, min_size=NUM_SLOTS, max_size=NUM_SLOTS), templated=st.booleans()
     )
     def prefill_all(self, several: list[list[int]], templated: bool) -> None:
-        start = list(self.llm.template) if templated else []
+        start = self.prefix or list(self.llm.template) if templated else []
         self.texts = [start + prompt for prompt in several]
         output = self.slots.prefill(range(NUM_SLOTS), self.texts)
         for row in range(NUM_SLOTS):
@@ -81,6 +83,18 @@ class SlotMachine(RuleBasedStateMachine):
         for row in torch.nonzero(active).flatten().tolist():
             self.texts[row].append(step[row])
             self.check(row, output, row)
+
+    @precondition(lambda self: any(self.texts))
+    @rule(several=st.lists(st.lists(tokens, max_size=9), min_size=NUM_SLOTS, max_size=NUM_SLOTS))
+    def extend(self, several: list[list[int]]) -> None:
+        """The rows that get no tokens sit out; the others come in any order."""
+        chosen = [row for row in (2, 0, 1) if self.texts[row] and several[row]]
+        if not chosen:
+            return
+        output = self.slots.extend(chosen, [several[row] for row in chosen])
+        for index, row in enumerate(chosen):
+            self.texts[row] = self.texts[row] + several[row]
+            self.check(row, output, index)
 
     @precondition(lambda self: all(self.texts))
     @rule()
@@ -123,6 +137,100 @@ def test_pooled_is_the_mean_over_the_prompt_without_the_template(llm: FrozenLLM)
     assert_close(output.pooled[0], hidden[len(llm.template) :].mean(dim=0))
 
 
+SHARED = "You are kind. Say hello to "
+
+
+@pytest.mark.parametrize("text", [SHARED, "", "You"])
+def test_pooled_leaves_out_the_template_whatever_the_prefix(llm: FrozenLLM, text: str) -> None:
+    prompts = [llm.encode_prompt(SHARED + name) for name in ("Ann", "Bo")]
+    prefix = (*llm.template, *llm.encode_text(text))
+    strange = [7, 8, *llm.template, 9]  # starts with neither
+    prompts += [llm.encode_prompt("other"), strange, strange[:1], list(prefix), list(llm.template)]
+    output = llm.slots(7, prefix).prefill(range(7), prompts)
+    for row, prompt in enumerate(prompts):
+        _, hidden = llm.recompute(prompt)
+        skip = len(llm.template) if row < 3 or (row == 5 and text) else 0
+        assert_close(output.pooled[row], hidden[skip:].mean(dim=0))
+
+
+def test_a_prefix_that_is_no_template_is_content(llm: FrozenLLM) -> None:
+    prompts = [[1, 2, 3, 4], [1, 2, 5], llm.encode_prompt("hi")]
+    output = llm.slots(3, prefix=[1, 2]).prefill(range(3), prompts)
+    for row, skip in enumerate((0, 0, len(llm.template))):
+        _, hidden = llm.recompute(prompts[row])
+        assert_close(output.pooled[row], hidden[skip:].mean(dim=0))
+
+
+def test_a_shared_prefix_is_read_once() -> None:
+    llm = load_llm("tiny")
+    read: list[int] = []
+    forward = llm._forward
+
+    def counting(step: Step) -> ForwardOutput:
+        read.append(step.ids.numel())
+        return forward(step)
+
+    llm._forward = counting
+    prompts = [llm.encode_prompt(SHARED + name) for name in ("Ann", "Bob", "Eve")]
+    prefix = common_prefix(prompts)
+    slots = llm.slots(2, prefix)
+    slots.prefill([0, 1], prompts[:2])
+    slots.prefill([1], prompts[2:])
+    slots.prefill([0, 1], prompts[1:])  # known by now
+    own = len(prompts[0]) - len(prefix)
+    assert own < 25
+    assert read == [len(prefix), 2 * own, own]
+
+
+def test_common_prefix_leaves_a_token_of_each() -> None:
+    assert common_prefix([[1, 2, 3, 4], [1, 2, 5]]) == (1, 2)
+    assert common_prefix([[1, 2, 3], [1, 2]]) == (1,)
+    assert common_prefix([[1, 2, 3]]) == (1, 2)
+    assert common_prefix([[1], [1, 2]]) == ()
+    assert common_prefix([[1, 2], [2, 2]]) == ()
+
+
+def test_extend_pools_the_new_tokens(llm: FrozenLLM) -> None:
+    prompt = llm.encode_prompt("hello")
+    slots = filled(llm)
+    slots.decode(torch.tensor([5, 6]), torch.tensor([True, False]))
+    output = slots.extend([1, 0], [[7], [8, 9, 10]])
+    for index, (text, new) in enumerate((([*prompt, 7], 1), ([*prompt, 5, 8, 9, 10], 3))):
+        logits, hidden = llm.recompute(text)
+        assert_close(output.pooled[index], hidden[-new:].mean(dim=0))
+        assert_close(llm.model.get_output_embeddings()(output.last[index]), logits[-1])
+    assert slots.lengths.tolist() == [len(prompt) + 4, len(prompt) + 1]
+
+
+def test_the_cache_holds_what_the_longest_row_needs(llm: FrozenLLM) -> None:
+    heads, size, layers = 2, 8, 4
+    position = 2 * layers * heads * size * 4  # bytes of one row's keys and values, float32
+    slots = llm.slots(2)
+    assert slots.nbytes() == 0
+    slots.prefill([0, 1], [[1] * 48, [2] * 17])
+    assert slots.nbytes() == 2 * 48 * position
+    slots.decode(torch.tensor([3, 3]))
+    assert slots.nbytes() == 2 * (48 + GROWTH) * position
+    slots.reserve(100)
+    assert slots.nbytes() == 2 * 104 * position
+    slots.reserve(5)
+    assert slots.nbytes() == 2 * 104 * position
+
+
+def test_prompts_used_last_are_remembered_within_the_budget(llm: FrozenLLM) -> None:
+    output = llm.slots(1).prefill([0], [[1, 2]])
+    one = Prefill(
+        start=0, layers={0: (torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 4))}, output=output
+    )
+    assert one.nbytes() == (2 * 24 + 259 + 3 * 32) * 4
+    memory = PrefillMemory(2 * one.nbytes())
+    memory.remember((1,), one)
+    memory.remember((2,), one)
+    assert memory.recall((1,)) is one
+    memory.remember((3,), one)
+    assert [memory.recall((n,)) is one for n in (1, 2, 3)] == [True, False, True]
+
+
 def test_row_moves_to_another_slot(llm: FrozenLLM) -> None:
     slots = filled(llm)
     slots.decode(torch.tensor([5, 6]))
@@ -154,6 +262,19 @@ def test_errors_name_the_row_and_the_limit(llm: FrozenLLM) -> None:
     slots.prefill([0], [[1] * 512])
     with pytest.raises(ValueError, match="full"):
         slots.decode(torch.tensor([1, 1]), torch.tensor([True, False]))
+    with pytest.raises(ValueError, match="row 0 is full: it has 512"):
+        slots.extend([0], [[1]])
+    with pytest.raises(ValueError, match="row 1 is empty"):
+        slots.extend([1], [[1]])
+    slots.prefill([1], [[1] * 500])
+    with pytest.raises(ValueError, match=r"row 1 is full.* cannot take 13 more"):
+        slots.extend([1], [[1] * 13])
+    with pytest.raises(ValueError, match="row 1 gets no tokens"):
+        slots.extend([1], [[]])
+    with pytest.raises(ValueError, match="2 slots cannot be extended by 1 "):
+        slots.extend([0, 1], [[1]])
+    with pytest.raises(ValueError, match="0 slots"):
+        slots.extend([], [])
     with pytest.raises(ValueError, match="at least 1"):
         llm.slots(0)
     with pytest.raises(ValueError, match="2 rows"):
@@ -207,7 +328,6 @@ def test_forwards_of_transformers_equal_a_recompute(kind: str, attention: str) -
     slots = Slots(
         TransformersForward(llm.model, llm.layer, llm.context_length),
         3,
-        num_layers=3,
         device=llm.device,
         context_length=llm.context_length,
         template=llm.template,
@@ -221,6 +341,9 @@ def test_forwards_of_transformers_equal_a_recompute(kind: str, attention: str) -
         chosen = torch.tensor([step + 1, 40 + step, 90 - step])
         texts = [[*text, int(token)] for text, token in zip(texts, chosen, strict=True)]
         output = slots.decode(chosen, torch.ones(3, dtype=torch.bool))
+    several = [[1, 2, 3], [4], [5, 6]]
+    texts = [text + new for text, new in zip(texts, several, strict=True)]
+    output = slots.extend(range(3), several)
     for row, text in enumerate(texts):
         logits, hidden = llm.recompute(text)
         assert_close(output.logits[row], logits[-1])

@@ -86,11 +86,11 @@ def test_a_snapshot_does_not_change_with_what_happens_later(llm: FrozenLLM) -> N
     envs.reset(seed=0)
     snapshot = envs.snapshot()  # type: ignore[attr-defined]
     before = {key: value.copy() for key, value in snapshot.rows.arrays.items()}
-    keys = snapshot.rows.slots.keys.clone()
+    keys = snapshot.rows.slots.layers[0][0].clone()
     play(envs, np.ones((9, 3), np.int64))
     for key, value in before.items():
         np.testing.assert_array_equal(snapshot.rows.arrays[key], value)
-    assert torch.equal(snapshot.rows.slots.keys, keys)
+    assert torch.equal(snapshot.rows.slots.layers[0][0], keys)
 
 
 def test_nothing_can_be_kept_before_the_first_reset_or_after_close(llm: FrozenLLM) -> None:
@@ -116,7 +116,7 @@ def test_logits_that_are_not_finite_are_named_and_harm_no_row(
     def fail(step: Any) -> Any:
         output = forward(step)
         logits = output.logits.clone()
-        logits[1, 0, 5] = broken
+        logits[1, 5] = broken
         return output._replace(logits=logits)
 
     envs._rows._slots._forward = fail  # type: ignore[attr-defined]
