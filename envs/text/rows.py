@@ -11,7 +11,7 @@ import torch
 
 from erm_gym.envs.text.rendering import Line
 from erm_gym.feedback import Episode, Prompt, PromptPool, Turn
-from erm_gym.llm import FrozenLLM, SlotOutput, SlotSnapshot
+from erm_gym.llm import FrozenLLM, SlotOutput, SlotSnapshot, common_prefix
 from erm_gym.llm.text import token_texts
 
 
@@ -118,7 +118,7 @@ class TextRows:
         )
         self._sequential = sequential
         self._ends = np.array(sorted(llm.end_of_turn), np.int64)
-        self._slots = llm.slots(num_rows)
+        self._slots = llm.slots(num_rows, prefix=common_prefix([*self.prompt_tokens.values()]))
         self._generators = [np.random.default_rng() for _ in range(num_rows)]
 
     def seed(self, row: int, seed: int | None) -> None:

@@ -12,7 +12,6 @@ from rich.console import Console
 from erm_gym.cli.command import Command, Outcome
 from erm_gym.cli.compare import PICTURE, jobs_for, run_comparison
 from erm_gym.cli.console import load_libraries, print_place
-from erm_gym.cli.transcripts import print_exchanges
 from erm_gym.evaluation import CompareConfig, EpisodeRecord, RunError
 
 STEPS = 8_960
@@ -45,6 +44,8 @@ class Demo(Command):
 
     def run(self, console: Console) -> Outcome:
         """Says what is going to happen, compares, and shows replies before and after."""
+        from erm_gym.cli.transcripts import print_exchanges
+
         console.print(self._announcement())
         load_libraries(console)
         config = CompareConfig(

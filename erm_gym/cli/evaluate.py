@@ -14,7 +14,6 @@ from erm_gym.cli.console import load_libraries, print_place
 from erm_gym.cli.notice import introduce
 from erm_gym.cli.progress import ProgressDisplay
 from erm_gym.cli.tables import metrics_table
-from erm_gym.cli.transcripts import print_exchanges
 from erm_gym.evaluation import RunError, TrainConfig
 
 if TYPE_CHECKING:
@@ -53,6 +52,7 @@ class Evaluate(Command):
         if self.show < 0:
             raise RunError(f"show must be at least 0, got {self.show}")
         load_libraries(console)
+        from erm_gym.cli.transcripts import print_exchanges
         from erm_gym.evaluation import evaluate, summarise, write_records
 
         if self.transcripts is not None:

@@ -56,12 +56,12 @@ class RunOptions:
             RunError: It names the field, its value and what is allowed.
             OptionError: The same, from the environment's own options.
         """
-        from erm_gym.envs.text import TextEnvOptions
+        from erm_gym.envs.text import CandidateOptions
 
         for name in ("steps", "num_envs", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise RunError(f"{name} must be at least 1, got {getattr(self, name)}")
-        TextEnvOptions.from_keywords(**self.env_options())
+        CandidateOptions.from_keywords(**self.env_options())
 
     def env_options(self) -> dict[str, Any]:
         """Keywords of the environment, for `gymnasium.make_vec` and for `evaluate`."""

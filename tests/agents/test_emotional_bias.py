@@ -168,7 +168,7 @@ def test_more_tonic_fear_means_more_cautious_choices(
 
     shares = [share(level) for level in (0.0, 0.6, 0.7, 0.8, 0.9, 1.0)]
     # A greedy agent has no more to give once every row that can be swayed is.
-    rises = (low < high or name == "feared-dqn" and low == high for low, high in pairwise(shares))
+    rises = (low < high or (name == "feared-dqn" and low == high) for low, high in pairwise(shares))
     assert all(rises), shares
     assert shares[-1] > shares[0] + 0.2
 

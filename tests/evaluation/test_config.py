@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from erm_gym.agents import AgentError
-from erm_gym.envs.text import OptionError, TextEnvOptions
+from erm_gym.envs.text import CandidateOptions, OptionError
 from erm_gym.evaluation import CompareConfig, RunError, TrainConfig
 
 
@@ -56,13 +56,13 @@ def test_a_misspelt_agent_gets_a_suggestion() -> None:
 
 
 def test_options_of_the_environment_are_checked_early() -> None:
-    with pytest.raises(OptionError, match="k must be at least 2, got 1"):
+    with pytest.raises(OptionError, match="k must be a whole number, at least 2, got 1"):
         TrainConfig(agent="ppo", k=1)
 
 
 def test_environment_options() -> None:
     options = TrainConfig(agent="ppo", critic="none", k=5, dtype="float16").env_options()
-    parsed = TextEnvOptions.from_keywords(**options)
+    parsed = CandidateOptions.from_keywords(**options)
     assert (parsed.critic, parsed.k, parsed.dtype) == (None, 5, "float16")
     assert TrainConfig(agent="ppo").env_options()["critic"] == "default"
 

@@ -18,7 +18,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from erm_gym.agents import make_agent
 from erm_gym.emotion import CriticError, EmotionalCritic
-from erm_gym.envs.text import CandidateGenerationVectorEnv, OptionError, TextEnvOptions
+from erm_gym.envs.text import CandidateGenerationVectorEnv, CandidateOptions, OptionError
 from erm_gym.envs.text.candidate import candidate_generation_env, candidate_generation_vec
 from erm_gym.feedback import (
     Episode,
@@ -345,7 +345,7 @@ def test_the_number_of_rows_is_positive(llm: FrozenLLM, num_envs: int) -> None:
 
 
 def test_options_are_frozen_and_keyword_only() -> None:
-    options = TextEnvOptions(autoreset_mode="Disabled")
+    options = CandidateOptions(autoreset_mode="Disabled")
     assert options.autoreset_mode is AutoresetMode.DISABLED
     with pytest.raises(AttributeError):
         options.k = 3  # type: ignore[misc]
