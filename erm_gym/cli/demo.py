@@ -44,10 +44,10 @@ class Demo(Command):
 
     def run(self, console: Console) -> Outcome:
         """Says what is going to happen, compares, and shows replies before and after."""
-        from erm_gym.cli.transcripts import print_exchanges
-
         console.print(self._announcement())
         load_libraries(console)
+        from erm_gym.cli.transcripts import print_exchanges
+
         config = CompareConfig(
             agents=AGENTS,
             seeds=1,
