@@ -11,6 +11,7 @@ from erm_gym.envs.text.options import (
     OptionError,
     TextEnvOptions,
 )
+from erm_gym.envs.text.recording import RecordingError, RecordTranscripts
 from erm_gym.envs.text.rows import EpisodeStart
 from erm_gym.envs.text.token import TokenGenerationVectorEnv
 
@@ -23,6 +24,8 @@ __all__ = [
     "EmotionControlVectorEnv",
     "EpisodeStart",
     "OptionError",
+    "RecordTranscripts",
+    "RecordingError",
     "TextEnvOptions",
     "TextSnapshot",
     "TextVectorEnv",

@@ -198,25 +198,33 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         self._begin(np.flatnonzero(mask), infos)
         return self._copy_observation(), infos
 
-    def replay(self, starts: Sequence[EpisodeStart]) -> tuple[Observation, Infos]:
-        """Begins episodes again that were begun before, in all rows.
+    def replay(self, starts: Sequence[EpisodeStart | None]) -> tuple[Observation, Infos]:
+        """Begins episodes again that were begun before.
 
         Args:
             starts: One per row, as `episode_start` gave them in an environment with the same
-                options.
+                options; None for rows that are left alone.
 
         Returns:
             As `reset`.
+
+        Raises:
+            ValueError: If there is not one per row, or a row is left alone that never began.
         """
         self._require_open()
+        begun = np.array([start is not None for start in starts])
+        if len(starts) != self.num_envs or not begun.any():
+            raise ValueError(f"replay needs {self.num_envs} starts, got {len(starts)} or only None")
+        if not self._started and not begun.all():
+            raise ValueError("the first replay must be of all rows")
         for row, start in enumerate(starts):
-            self._rows.start_as(row, start)
+            if start is not None:
+                self._rows.start_as(row, start)
+                if self._critic_rows is not None:
+                    self._critic_rows.set_tonic_fear(row, start.tonic_fear)
         self._started = True
-        if self._critic_rows is not None:
-            tonic = np.array([start.tonic_fear for start in starts])
-            self._critic_rows.set_tonic_fear(tonic)
         infos: Infos = {}
-        self._begin(np.arange(self.num_envs), infos)
+        self._begin(np.flatnonzero(begun), infos)
         return self._copy_observation(), infos
 
     def episode_start(self, row: int) -> EpisodeStart:
@@ -262,7 +270,7 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         for row, reaction in reactions.items():
             rewards[row] += reaction.feedback.score
             if not done[row]:
-                self._add_info(infos, reaction.info(), row)
+                self._add_info(infos, self._turn_info(row, reaction), row)
                 continue
             rewards[row] += self._final_reward(row, reaction)
             info = self._final_info(row, reaction)
@@ -361,12 +369,15 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         observation["hidden"][rows] = state.hidden[rows]
         observation["progress"][rows, 0] = state.lengths[rows] / self.options.max_new_tokens
 
+    def _turn_info(self, row: int, reaction: Reaction) -> Infos:
+        """What is told of a reply that has just been finished."""
+        return {**reaction.info(), "token_fear": self._rows.felt(row)}
+
     def _final_info(self, row: int, reaction: Reaction) -> Infos:
         """What is told of an episode that has just ended."""
         return {
-            **reaction.info(),
+            **self._turn_info(row, reaction),
             "prompt": reaction.episode.prompt,
-            "token_fear": self._rows.felt(row),
             "reward_terms": {
                 "feedback": float(reaction.feedback.score),
                 "prior": float(self._view["prior_terms"][row]),

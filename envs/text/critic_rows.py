@@ -93,10 +93,10 @@ class CriticRows:
         )
         self.read(prompt_hidden, mask)
 
-    def set_tonic_fear(self, tonic_fear: np.ndarray) -> None:
-        """Gives every row a tonic fear, `[B]` in [0, 1], as if it had lived through something."""
-        like = self._state.tonic_fear
-        values = torch.from_numpy(tonic_fear).to(like.device, like.dtype)
+    def set_tonic_fear(self, row: int, tonic_fear: float) -> None:
+        """Gives a row a tonic fear in [0, 1], as if it had lived through something."""
+        values = self._state.tonic_fear.clone()
+        values[row] = tonic_fear
         self._state = replace(self._state, tonic_fear=values)
 
     @torch.no_grad()

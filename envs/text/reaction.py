@@ -22,6 +22,7 @@ class Reaction:
         return {
             "transcript": self.episode.reply,
             "judged_episode": self.episode,
+            "user_feedback": self.feedback,
             "feedback": float(self.feedback.score),
             "stance": self.feedback.stance,
             "components": {name: float(part) for name, part in self.feedback.components.items()},

@@ -110,16 +110,21 @@ def to_ansi(lines: Sequence[Line], *, width: int = 80) -> str:
         no_color=False,
         legacy_windows=False,
     )
+    with console.capture() as capture:
+        console.print(to_table(lines))
+        if _is_fear_known(lines):
+            console.print(legend())
+    return capture.get().removesuffix("\n")
+
+
+def to_table(lines: Sequence[Line]) -> Table:
+    """A transcript for a console of rich: who speaks, and what is said."""
     table = Table.grid(padding=(0, 1, 0, 0), expand=True)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(ratio=1, overflow="fold")
     for line in lines:
         table.add_row(Text(line.speaker), coloured_tokens(line.tokens, line.fear))
-    with console.capture() as capture:
-        console.print(table)
-        if _is_fear_known(lines):
-            console.print(legend())
-    return capture.get().removesuffix("\n")
+    return table
 
 
 def to_rgb(lines: Sequence[Line], *, width: int = 640, height: int = 400) -> np.ndarray:

@@ -14,6 +14,7 @@ from erm_gym.cli.console import output_console, print_error, print_place
 from erm_gym.cli.demo import Demo
 from erm_gym.cli.doctor import Doctor
 from erm_gym.cli.evaluate import Evaluate
+from erm_gym.cli.replay import Replay
 from erm_gym.cli.train import Train
 from erm_gym.evaluation import RunError
 
@@ -21,6 +22,7 @@ Commands = (
     Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
+    | Annotated[Replay, tyro.conf.subcommand("replay")]
     | Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )
@@ -98,7 +100,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     """Errors whose message is for the user; imported late because their modules load torch."""
     from erm_gym.agents import AgentError
     from erm_gym.emotion import CriticError
-    from erm_gym.envs.text import OptionError
+    from erm_gym.envs.text import OptionError, RecordingError
     from erm_gym.feedback import JudgeError, PromptError, UserError
     from erm_gym.llm import LLMError
 
@@ -109,6 +111,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
         LLMError,
         OptionError,
         PromptError,
+        RecordingError,
         RunError,
         UserError,
     )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from erm_gym.evaluation.metrics import Metrics, summarise
     from erm_gym.evaluation.picture import plot_comparison
     from erm_gym.evaluation.records import EpisodeRecord
+    from erm_gym.evaluation.replaying import Recording, read_recording, replay
     from erm_gym.evaluation.rollouts import evaluate
     from erm_gym.evaluation.runs import TrainProgress, TrainResult, load_run, train
     from erm_gym.evaluation.statistics import (
@@ -38,6 +39,7 @@ _HOMES = {
     "EpisodeRecord": "records",
     "Interval": "statistics",
     "Metrics": "metrics",
+    "Recording": "replaying",
     "RunError": "config",
     "RunInterrupted": "config",
     "RunOptions": "config",
@@ -52,7 +54,9 @@ _HOMES = {
     "plot_comparison": "picture",
     "probability_of_improvement": "statistics",
     "read_json": "storage",
+    "read_recording": "replaying",
     "read_records": "storage",
+    "replay": "replaying",
     "stratified_bootstrap": "statistics",
     "summarise": "metrics",
     "train": "runs",
@@ -66,6 +70,7 @@ __all__ = [
     "EpisodeRecord",
     "Interval",
     "Metrics",
+    "Recording",
     "RunError",
     "RunInterrupted",
     "RunOptions",
@@ -80,7 +85,9 @@ __all__ = [
     "plot_comparison",
     "probability_of_improvement",
     "read_json",
+    "read_recording",
     "read_records",
+    "replay",
     "stratified_bootstrap",
     "summarise",
     "train",
