@@ -1,4 +1,4 @@
-"""Every code block of the README runs."""
+"""Every code block of the README and of the pages in docs/ runs."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium as gym
 import pytest
 
 from erm_gym.cli import main
+from erm_gym.envs.text import RecordTranscripts
 
 ROOT = Path(__file__).parent.parent
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-PYTHON = [code for language, code in BLOCKS if language == "python"]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCKS = [
+    (page.stem, *block)
+    for page in PAGES
+    for block in re.findall(r"```(\w+)\n(.*?)```", page.read_text(), flags=re.DOTALL)
+]
+PYTHON = [(page, code) for page, language, code in BLOCKS if language == "python"]
 COMMANDS = [
     line.split("#")[0].strip()
-    for language, code in BLOCKS
+    for _, language, code in BLOCKS
     if language == "console"
     for line in code.splitlines()
 ]
@@ -26,12 +33,12 @@ SMALL = ["--llm", "tiny", "--num-envs", "4", "--steps", "80"]
 
 
 def test_there_is_something_to_run() -> None:
-    assert len(PYTHON) == 3
-    assert {language for language, _ in BLOCKS} == {"python", "console"}
+    assert {page for page, _ in PYTHON} == {page.stem for page in PAGES}
+    assert {language for _, language, _ in BLOCKS} == {"python", "console"}
 
 
 @pytest.mark.real_model
-@pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
+@pytest.mark.parametrize("code", [code for _, code in PYTHON], ids=range(len(PYTHON)))
 def test_python_blocks_run(code: str, tmp_path: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
@@ -53,8 +60,19 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             arguments = [*arguments, *SMALL]
         if arguments[0] == "compare":
             arguments = [*arguments, "--seeds", "1", "--episodes", "8"]
+        if arguments[0] == "replay":
+            record(Path(arguments[1]))
         if arguments[0] == "doctor":
             arguments = [*arguments, "--no-model"]
         ran.append(arguments[0])
         assert main(arguments) in (None, 0)
-    assert ran == ["train", "train", "evaluate", "compare", "doctor"]
+    assert ran == ["train", "train", "evaluate", "compare", "doctor", "replay"]
+
+
+def record(path: Path) -> None:
+    """What the page has recorded before it replays it."""
+    envs = gym.make_vec("erm_gym:ErmGym/EmotionControl-v0", num_envs=2, llm="tiny", seed=0)
+    envs = RecordTranscripts(envs, path)
+    envs.reset()
+    envs.step(envs.action_space.sample())
+    envs.close()
