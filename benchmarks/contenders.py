@@ -11,11 +11,11 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import SyncVectorEnv, VectorEnv
-from torch.nn import functional as F
-from transformers import Cache, DynamicCache, StaticCache
+from transformers import AutoModelForCausalLM, Cache, DynamicCache, StaticCache
 
 from erm_gym.emotion import EmotionalCritic
 from erm_gym.llm import FrozenLLM
+from erm_gym.llm.packed import PackedLinear, can_pack
 
 ENVIRONMENT = "erm_gym:ErmGym/CandidateGeneration-v0"
 
@@ -28,7 +28,9 @@ class Task:
     """What all contenders do."""
 
     llm: FrozenLLM
-    """The model that all of them share."""
+    """The model of the environments."""
+    plain: Any
+    """The same model as transformers has it, its weights untouched: for all others."""
     critic: EmotionalCritic
     """The critic of the environment."""
     rows: int
@@ -108,7 +110,7 @@ def environment(task: Task, envs: VectorEnv, steps: int | None = None) -> Conten
 
 def bare(task: Task, *, static: bool) -> Contender:
     """The model's own forward in a loop, with a KV cache of transformers and greedy choice."""
-    model: Any = task.llm.model
+    model = task.plain
     ids = task.ids()
 
     @torch.no_grad()
@@ -132,7 +134,7 @@ def bare(task: Task, *, static: bool) -> Contender:
 
 def generate(task: Task) -> Contender:
     """`model.generate` with sampling: N + 1 tokens less the time of one, which has the prefill."""
-    model: Any = task.llm.model
+    model = task.plain
     ids = task.ids()
 
     def seconds(tokens: int) -> float:
@@ -152,7 +154,7 @@ def generate(task: Task) -> Contender:
 
 def uncached(task: Task, samples: int) -> Contender:
     """The whole text anew for every token, timed at some lengths that are evenly spaced."""
-    model: Any = task.llm.model
+    model = task.plain
     ids = task.ids()
     count = min(samples, task.new_tokens)
     extra = [round((i + 0.5) * task.new_tokens / count) for i in range(count)]
@@ -168,24 +170,34 @@ def uncached(task: Task, samples: int) -> Contender:
     return run
 
 
-def floor(task: Task, steps: int) -> Contender:
-    """Nothing but the matrix products of a step with the model's weights."""
-    model: Any = task.llm.model
-    weights: list[torch.Tensor] = [model.lm_head.weight]
+def floor(task: Task, steps: int, *, packed: bool) -> Contender:
+    """Nothing but the matrix products of a step; packed, with weights laid out as the env's are."""
+    model = task.plain
+    linears: list[Any] = []
     for block in model.model.layers:
         attention, mlp = block.self_attn, block.mlp
-        weights += [attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight]
-        weights += [attention.o_proj.weight]
-        weights += [mlp.gate_proj.weight, mlp.up_proj.weight, mlp.down_proj.weight]
-    widths = {weight.shape[1] for weight in weights}
-    inputs = {width: torch.randn(task.rows, width).to(weights[0]) for width in widths}
+        linears += [attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj]
+        linears += [mlp.gate_proj, mlp.up_proj, mlp.down_proj]
+    if packed:
+        linears = [PackedLinear(linear) if can_pack(linear) else linear for linear in linears]
+    linears.append(model.lm_head)
+    widths = {linear.in_features for linear in linears}
+    inputs = {width: torch.randn(task.rows, width).to(model.lm_head.weight) for width in widths}
 
     @torch.no_grad()
     def run() -> float:
         start = task.clock()
         for _ in range(steps):
-            for weight in weights:
-                F.linear(inputs[weight.shape[1]], weight)
+            for linear in linears:
+                linear(inputs[linear.in_features])
         return (task.clock() - start) / steps
 
     return run
+
+
+def plain_model(llm: FrozenLLM) -> Any:
+    """A copy of an LM's model as transformers makes it."""
+    model: Any = AutoModelForCausalLM.from_config(llm.model.config, dtype=llm.dtype)
+    model.load_state_dict(llm.model.state_dict())
+    model.generation_config = llm.model.generation_config
+    return model.to(llm.device).requires_grad_(False).eval()

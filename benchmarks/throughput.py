@@ -29,6 +29,7 @@ from benchmarks.contenders import (
     likeliest,
     make_environment,
     one_environment_per_row,
+    plain_model,
     uncached,
 )
 from benchmarks.memory import held_bytes
@@ -47,6 +48,7 @@ NAMES = {
     "uncached": "(c) whole text anew",
     "one env per row": "(d) SyncVectorEnv",
     "floor": "(e) matrix products alone",
+    "packed floor": "    the same, weights packed",
 }
 
 
@@ -116,7 +118,8 @@ def compare(task: Task, arguments: Arguments) -> dict[str, Any]:
         "bare dynamic": bare(task, static=False),
         "bare static": bare(task, static=True),
         "generate": generate(task),
-        "floor": floor(task, min(8, task.new_tokens)),
+        "floor": floor(task, min(8, task.new_tokens), packed=False),
+        "packed floor": floor(task, min(8, task.new_tokens), packed=True),
         "uncached": uncached(task, steps),
         "one env per row": environment(task, one_environment_per_row(task), steps),
     }
@@ -129,7 +132,7 @@ def compare(task: Task, arguments: Arguments) -> dict[str, Any]:
     without = measured["env without critic"]["ms_per_step"]
     fastest = min(measured[name]["ms_per_step"] for name in ("bare dynamic", "bare static"))
     ratios = {"bare": fastest / own, "critic_share": 1 - without / own}
-    for name in ("generate", "uncached", "one env per row", "floor"):
+    for name in ("generate", "uncached", "one env per row", "floor", "packed floor"):
         if name in measured:
             ratios[name] = measured[name]["ms_per_step"] / own
     return {
@@ -181,7 +184,7 @@ def throughput_table(results: Sequence[dict[str, Any]]) -> Table:
 def ratio_table(results: Sequence[dict[str, Any]]) -> Table:
     """How many times as fast the environment is, and what its critic costs."""
     table = _table("environment is", [f"B={r['rows']}\nN={r['new_tokens']}" for r in results])
-    for name in ("bare", "generate", "uncached", "one env per row", "floor"):
+    for name in ("bare", "generate", "uncached", "one env per row", "floor", "packed floor"):
         ratios = [result["env_is_faster_by"].get(name) for result in results]
         table.add_row(f"x {name}", *["" if ratio is None else f"{ratio:.2f}" for ratio in ratios])
     shares = [result["env_is_faster_by"]["critic_share"] for result in results]
@@ -220,6 +223,7 @@ def main(arguments: Arguments) -> None:
     llm = load_llm(arguments.llm, dtype=arguments.dtype, device=arguments.device)
     base = Task(
         llm=llm,
+        plain=plain_model(llm),
         critic=load_critic("default", llm),
         rows=1,
         prompt_tokens=arguments.prompt_tokens,
