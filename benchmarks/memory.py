@@ -45,8 +45,11 @@ def held_bytes(root: Any) -> int:
         if isinstance(value, torch.Tensor):
             storage = value.untyped_storage()
             storages[storage.data_ptr()] = storage.nbytes()
-        elif isinstance(value, np.ndarray) and value.base is None:
-            storages[value.ctypes.data] = value.nbytes
+        elif isinstance(value, np.ndarray):
+            if isinstance(value.base, np.ndarray):
+                todo.append(value.base)  # a view
+            else:
+                storages[value.ctypes.data] = value.nbytes
         else:
             todo += gc.get_referents(value)
     return sum(storages.values())
