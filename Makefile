@@ -5,7 +5,7 @@ STAMP := $(VENV)/.setup-stamp
 # Two processes of one thread each for two cores: torch with its own threads in each would fight over them.
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
-.PHONY: help setup demo test check format-check lint types format wheel-check clean
+.PHONY: help setup demo test check format-check lint types format bench wheel-check clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -48,6 +48,10 @@ types: setup
 format: setup ## format the code and make the safe fixes
 	$(BIN)/ruff check --fix-only --exit-zero .
 	$(BIN)/ruff format .
+
+bench: export HF_HUB_OFFLINE = 1
+bench: setup ## time the environments against other loops; choose with BENCH_ARGS="--quick"
+	$(BIN)/python -m benchmarks.throughput $(BENCH_ARGS)
 
 wheel-check: setup ## build source distribution and wheel, install the wheel alone, import every module
 	rm -rf build

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from transformers import LlamaForCausalLM
 
 from erm_gym.llm.kv_cache import ForwardOutput, Step, additive_mask
+from erm_gym.llm.packed import PackedLinear, PackedPart, join_linears
 
 ROPE_TYPES = ("default", "linear", "llama3", "yarn")
 """Rotary embeddings whose angles depend on the position alone."""
@@ -44,15 +45,13 @@ class LlamaForward:
         self._size: int = model.model.layers[0].self_attn.head_dim
         self._scale = model.model.layers[0].self_attn.scaling
         self._epsilon = config.rms_norm_eps
-        self._joined = []
-        for block in model.model.layers:
-            attention, mlp = block.self_attn, block.mlp
-            self._joined.append(
-                (
-                    _join(attention.q_proj, attention.k_proj, attention.v_proj),
-                    _join(mlp.gate_proj, mlp.up_proj),
-                )
+        self._joined = [
+            (
+                join_linears(block.self_attn, "q_proj", "k_proj", "v_proj"),
+                join_linears(block.mlp, "gate_proj", "up_proj"),
             )
+            for block in model.model.layers
+        ]
 
     @staticmethod
     def fits(model: Any) -> bool:
@@ -68,7 +67,7 @@ class LlamaForward:
         if any(module._forward_hooks or module._forward_pre_hooks for module in model.modules()):
             return False
         return all(
-            type(part) is nn.Linear
+            type(part) in (nn.Linear, PackedLinear, PackedPart)
             for block in model.model.layers
             for part in (
                 *block.self_attn.children(),
@@ -81,18 +80,20 @@ class LlamaForward:
         model = self._model.model
         rows, columns = step.ids.shape
         x = model.embed_tokens(step.ids)  # [n, t, d]
+        width = x.shape[-1:]
         cos, sin = model.rotary_emb(x, step.positions.clamp(max=self._last_position))  # [n, t, D]
-        cos, sin = cos[:, :, None], sin[:, :, None]
+        cos, sin = cos[:, :, None], _half_negated(sin)[:, :, None]  # [n, t, 1, D]
         mask = additive_mask(step.mask, x.dtype)  # [n, 1, t, T]
         rotated = self._heads + self._key_heads
         wanted = x
-        for index, block in enumerate(model.layers):
-            (qkv_weight, qkv_bias), (up_weight, up_bias) = self._joined[index]
-            y = F.rms_norm(x, x.shape[-1:], block.input_layernorm.weight, self._epsilon)
-            qkv = F.linear(y, qkv_weight, qkv_bias).view(rows, columns, -1, self._size)
-            turned = _rotate(qkv[:, :, :rotated], cos, sin).transpose(1, 2)  # [n, H, t, D]
+        for index, (block, (qkv, gate_up)) in enumerate(
+            zip(model.layers, self._joined, strict=True)
+        ):
+            y = F.rms_norm(x, width, block.input_layernorm.weight, self._epsilon)
+            states = qkv(y).view(rows, columns, -1, self._size)  # [n, t, H, D]
+            turned = _rotate(states[:, :, :rotated], cos, sin).transpose(1, 2)  # [n, H, t, D]
             keys, values = step.write(
-                index, turned[:, self._heads :], qkv[:, :, rotated:].transpose(1, 2)
+                index, turned[:, self._heads :], states[:, :, rotated:].transpose(1, 2)
             )
             read = F.scaled_dot_product_attention(
                 turned[:, : self._heads],
@@ -102,35 +103,27 @@ class LlamaForward:
                 scale=self._scale,
                 enable_gqa=True,
             )
-            x = x + block.self_attn.o_proj(read.transpose(1, 2).reshape(rows, columns, -1))
-            y = F.rms_norm(x, x.shape[-1:], block.post_attention_layernorm.weight, self._epsilon)
-            gate, up = F.linear(y, up_weight, up_bias).chunk(2, dim=-1)
-            x = x + block.mlp.down_proj(F.silu(gate) * up)
+            read = block.self_attn.o_proj(read.transpose(1, 2).reshape(rows, columns, -1))
+            x = read.add_(x)  # never into x itself, which may be wanted
+            y = F.rms_norm(x, width, block.post_attention_layernorm.weight, self._epsilon)
+            gate, up = gate_up(y).chunk(2, dim=-1)
+            x = block.mlp.down_proj(F.silu(gate).mul_(up)).add_(x)
             if index + 1 == self._layer:
                 wanted = x
         last = x[torch.arange(rows, device=x.device), step.last]  # [n, d]
-        last = F.rms_norm(last, x.shape[-1:], model.norm.weight, self._epsilon)
+        last = F.rms_norm(last, width, model.norm.weight, self._epsilon)
         if self._layer == len(model.layers):
-            wanted = F.rms_norm(x, x.shape[-1:], model.norm.weight, self._epsilon)
+            wanted = F.rms_norm(x, width, model.norm.weight, self._epsilon)
         return ForwardOutput(logits=self._model.lm_head(last), hidden=wanted, last=last)
 
 
+def _half_negated(sin: Tensor) -> Tensor:
+    """Sines `[n, t, D]` with the sign that the other half of a rotated pair gets."""
+    first, second = sin.chunk(2, dim=-1)
+    return torch.cat((-first, second), dim=-1)
+
+
 def _rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary position embedding of `[n, t, H, D]` by `[n, t, 1, D]`."""
-    first, second = states.chunk(2, dim=-1)
-    return states * cos + torch.cat((-second, first), dim=-1) * sin
-
-
-def _join(*parts: nn.Linear) -> tuple[Tensor, Tensor | None]:
-    """Weight and bias of linear maps of the same input as one; theirs become views of it."""
-    weight = torch.cat([*(part.weight for part in parts)])
-    biases: list[Tensor] = [part.bias for part in parts if part.bias is not None]
-    bias = torch.cat(biases) if biases else None
-    start = 0
-    for part in parts:
-        end = start + part.out_features
-        part.weight = nn.Parameter(weight[start:end], requires_grad=False)
-        if bias is not None:
-            part.bias = nn.Parameter(bias[start:end], requires_grad=False)
-        start = end
-    return weight, bias
+    """Rotary position embedding of `[n, t, H, D]` by `[n, t, 1, D]`, the sines half negated."""
+    swapped = states.roll(states.shape[-1] // 2, dims=-1)
+    return torch.addcmul(states * cos, swapped, sin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -92,9 +93,10 @@ def test_joined_weights_are_the_model_s_own() -> None:
     block = model.model.layers[1]
     attention, mlp = block.self_attn, block.mlp
     groups = (attention.q_proj, attention.k_proj, attention.v_proj), (mlp.gate_proj, mlp.up_proj)
-    for parts, (joined, _) in zip(groups, forward._joined[1], strict=True):
-        for part in parts:
-            assert part.weight.untyped_storage().data_ptr() == joined.untyped_storage().data_ptr()
+    for parts, joined in zip(groups, forward._joined[1], strict=True):
+        assert isinstance(joined, partial)
+        place = joined.keywords["weight"].untyped_storage().data_ptr()
+        assert all(part.weight.untyped_storage().data_ptr() == place for part in parts)
     ids = torch.tensor([[1, 2, 3]])
     assert torch.equal(model(ids).logits, untouched(ids).logits)
     assert not any(parameter.requires_grad for parameter in model.parameters())
