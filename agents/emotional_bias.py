@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from erm_gym.emotion import LogitModulator, ModulationConfig
@@ -72,10 +73,13 @@ class EmotionalBias(nn.Module):
 
 def _spread(values: Tensor, observation: Mapping[str, Tensor]) -> Tensor:
     """Standard deviation `[B, 1]` over the allowed ones of `[B, A]` values; 0 if there is one."""
+    spread = values.std(dim=-1, keepdim=True)
     mask = observation.get("action_mask")
-    if mask is None or bool((mask == 1).all()):
-        return values.std(dim=-1, keepdim=True)
+    if mask is None:
+        return spread
     allowed = mask.to(values.dtype)
     count = allowed.sum(dim=-1, keepdim=True)
     centred = (values - (values * allowed).sum(dim=-1, keepdim=True) / count) * allowed
-    return (centred.square().sum(dim=-1, keepdim=True) / (count - 1).clamp(min=1)).sqrt()
+    variance = centred.square().sum(dim=-1, keepdim=True) / (count - 1).clamp(min=1)
+    # Where nothing is masked the other formula, so that a mask of ones is no mask bit for bit.
+    return torch.where((mask == 1).all(dim=-1, keepdim=True), spread, variance.sqrt())

@@ -267,7 +267,11 @@ def _llm(envs: VectorEnv) -> FrozenLLM:
 def _prior(envs: VectorEnv) -> LanguagePrior:
     llm = _llm(envs)
     space = envs.single_observation_space
-    assert isinstance(space, spaces.Dict)
+    if not isinstance(space, spaces.Dict):
+        raise AgentError(
+            f"these agents read a Dict observation, but that of this environment is {space}; leave "
+            "out the wrapper that changes it"
+        )
     if not isinstance(envs.single_action_space, spaces.Discrete):
         raise AgentError(
             "these agents choose tokens, but the actions of this environment are numbers; train an "

@@ -54,7 +54,7 @@ class LanguagePrior(nn.Module):
         """Log-probabilities `[B, A]` float32 of a batched observation; hopeless where masked."""
         if not self.whole:
             return mask_actions(observation["logprobs"].float(), observation)
-        state = observation["last_hidden"].to(self.weight.dtype)
+        state = observation["last_hidden"].to(self.weight)  # its type, and its device
         with torch.no_grad():
             logits = F.linear(state, self.weight, self.bias).float()
             return (logits / self.temperature).log_softmax(dim=-1)

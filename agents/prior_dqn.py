@@ -21,9 +21,12 @@ from erm_gym.agents.scorer import CandidateScorer
 class PriorQNetwork(QNetwork):
     """Q = prior_scale * (log p_LM - its maximum) + residual; acting adds the emotional bias.
 
-    The residual is zero at first: an untrained agent chooses what the LM finds likeliest. A
-    finished reply has no future, so its values are zero by definition. The bias acts on choices
-    alone: `forward` gives the plain values that learning bootstraps from.
+    The residual is zero at first: an untrained agent chooses what the LM finds likeliest. The bias
+    acts on choices alone: `forward` gives the plain values that learning bootstraps from.
+
+    What has progress 1 is over, so its values are zero by definition, as those of `PriorPolicy`:
+    learning bootstraps from a last observation at the token limit, which nothing is learned about.
+    Within a conversation the next turn begins at progress 0 in the same step, and its values count.
     """
 
     observation_space: spaces.Dict

@@ -22,8 +22,12 @@ class PriorPolicy(ActorCriticPolicy):
     The residual is zero at first, so that an untrained policy writes as the frozen LM does at the
     prior temperature. `evaluate_actions` gives minus the KL divergence from the LM in the place of
     the entropy (entropy relative to the prior): PPO's `ent_coef` is therefore the weight of a KL
-    term that keeps the policy near the LM. A reply at the token limit is finished, so its value is
-    zero by definition and not by learning.
+    term that keeps the policy near the LM.
+
+    What has progress 1 is over, so its value is zero by definition and not by learning: PPO adds
+    the value of the last observation where an episode is truncated, and no state like it is ever
+    acted in. Within a conversation the step that finishes a reply leads to the next turn, at
+    progress 0, whose value counts; only the final observation has progress 1.
 
     Source: project design, section 7.
     """

@@ -55,7 +55,7 @@ class SamplingAgent:
     ) -> tuple[np.ndarray, Any]:
         """Actions `[B]` for observations of B rows; the likeliest ones if `deterministic`."""
         tensors = {key: torch.as_tensor(value) for key, value in observation.items()}
-        logits: Tensor = self.prior(tensors)
+        logits: Tensor = self.prior(tensors).cpu()
         if self.uniform:
             logits = mask_actions(torch.zeros_like(logits), tensors)
         elif self.bias is not None:

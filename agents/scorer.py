@@ -10,7 +10,14 @@ from torch import Tensor, nn
 
 from erm_gym.llm import find_llm
 
-GROUP_SCALES = {"hidden": 16.0, "prompt_hidden": 1.0, "progress": 2.0, "emotion": 1.0, "fear": 12.0}
+GROUP_SCALES = {
+    "hidden": 16.0,
+    "prompt_hidden": 1.0,
+    "progress": 2.0,
+    "turn": 2.0,
+    "emotion": 1.0,
+    "fear": 12.0,
+}
 """Parts of the observation that an agent reads, and about the L1 norm that each one has.
 
 Adam moves every weight by about the same amount, so the output changes with the L1 norm of what the
@@ -18,6 +25,7 @@ weights multiply. With equal scales 576 numbers per prompt are learned by heart 
 numbers of fear are used, and an agent is then over-careful with prompts that it has not seen.
 """
 HIDDEN_STATES = ("hidden", "prompt_hidden")
+SHARES = ("progress", "turn")
 INITIAL_STD = 0.3
 """Spread that each group gives to a tanh unit at first, at most."""
 
@@ -26,10 +34,11 @@ class ObservationFeatures(nn.Module):
     """Turns the observation into one vector in which every group has an L1 norm of its own.
 
     Hidden states are standardised with the frozen LM's own statistics, so that its few very large
-    dimensions do not drown the others. Progress x becomes 2 x - 1. The probability p of an emotion
-    becomes max(0, 2 p - 1): what is more likely absent than present reads as absent. The danger net
-    is nearly certain of every training prompt (p below 0.1 or above 0.9) and of few new ones, so
-    without the floor an agent is free to react to a p of 0.2, which it never met while it learned.
+    dimensions do not drown the others. A share x of a reply or of a conversation becomes 2 x - 1.
+    The probability p of an emotion becomes max(0, 2 p - 1): what is more likely absent than present
+    reads as absent. The danger net is nearly certain of every training prompt (p below 0.1 or above
+    0.9) and of few new ones, so without the floor an agent is free to react to a p of 0.2, which it
+    never met while it learned.
 
     Source: our own.
     """
@@ -66,7 +75,7 @@ class ObservationFeatures(nn.Module):
             value = observation[name].float()
             if name in HIDDEN_STATES:
                 centred = ((value - self.mean) / self.std).clamp(-10.0, 10.0)
-            elif name == "progress":
+            elif name in SHARES:
                 centred = 2.0 * value - 1.0
             else:
                 centred = (2.0 * value - 1.0).clamp(min=0.0)

@@ -11,6 +11,7 @@ from gymnasium.vector import VectorEnv
 
 from erm_gym.emotion import EmotionalCritic
 from erm_gym.envs.text.candidate import candidate_generation_vec
+from erm_gym.envs.text.conversation import conversation_vec
 from erm_gym.llm import FrozenLLM, load_llm
 
 PROMPTS = ["Hi", "Please help me", "What is it that you want from me?"]
@@ -41,15 +42,21 @@ def critic(llm: FrozenLLM) -> EmotionalCritic:
 
 @pytest.fixture
 def make_envs(llm: FrozenLLM, critic: EmotionalCritic) -> MakeEnvs:
-    def make(num_envs: int = 2, **options: Any) -> VectorEnv:
-        defaults = {
+    def make(
+        num_envs: int = 2,
+        *,
+        kind: Callable[..., VectorEnv] = candidate_generation_vec,
+        **options: Any,
+    ) -> VectorEnv:
+        defaults: dict[str, Any] = {
             "llm": llm,
             "critic": critic,
             "prompts": PROMPTS,
             "user": vowels,
-            "k": 8,
             "max_new_tokens": 4,
         }
-        return candidate_generation_vec(num_envs, **{**defaults, **options})
+        if kind in (candidate_generation_vec, conversation_vec):
+            defaults["k"] = 8
+        return kind(num_envs, **{**defaults, **options})
 
     return make
