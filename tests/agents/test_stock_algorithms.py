@@ -349,10 +349,10 @@ from stable_baselines3 import SAC
 
 envs = GymnasiumVecEnv(gym.make_vec("erm_gym:ErmGym/EmotionControl-v0", num_envs=8))
 agent = SAC(
-    "MultiInputPolicy", envs, learning_starts=64, buffer_size=50_000, train_freq=8, seed=0,
+    "MultiInputPolicy", envs, learning_starts=64, buffer_size=10_000, train_freq=8, seed=0,
     replay_buffer_kwargs={"handle_timeout_termination": False},  # the token limit is the end
 )
-agent.learn(160)
+agent.learn(96)
 drives, _ = agent.predict(envs.reset(), deterministic=True)  # [8, 8] in [-1, 1]
 """
 PPO_WITH_MASKS = """
