@@ -34,7 +34,7 @@ from benchmarks.contenders import (
 )
 from benchmarks.memory import held_bytes
 from benchmarks.profile import profile_steps
-from erm_gym.envs.text.critic_observation import load_critic
+from erm_gym.envs.text.critic_rows import resolve_critic
 from erm_gym.llm import DEFAULT_LLM, load_llm
 
 SLOW = ("uncached", "one env per row")
@@ -224,7 +224,7 @@ def main(arguments: Arguments) -> None:
     base = Task(
         llm=llm,
         plain=plain_model(llm),
-        critic=load_critic("default", llm),
+        critic=resolve_critic("default", llm),
         rows=1,
         prompt_tokens=arguments.prompt_tokens,
         new_tokens=arguments.new_tokens[0],

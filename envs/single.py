@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 
@@ -44,6 +45,11 @@ class SingleEnv(gym.Env):
             bool(truncated[0]),
             first_info(infos),
         )
+
+    def action_masks(self) -> np.ndarray:
+        """Which actions are allowed, `[A]` bool, if the vector environment tells."""
+        masks: np.ndarray = self.vector_env.action_masks()[0]  # type: ignore[attr-defined]
+        return masks
 
     def render(self) -> Any:
         """The first row's picture."""

@@ -21,7 +21,8 @@ class PackedLinear(nn.Module):
 
     oneDNN lays a plain weight out anew at every call, which for the few rows of a decode takes
     about as long as the product itself. Here that is done once, and the plain weight is given up,
-    so that nothing is held twice. There is no gradient, not even to the input.
+    so that nothing is held twice. Where a gradient of the input is wanted, the plain weight is laid
+    out again.
 
     Source: our own; `torch.compile` freezes linear maps into the same operations.
     """
@@ -45,6 +46,8 @@ class PackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The maps of `[..., in]` to `[..., out]`."""
+        if x.requires_grad and torch.is_grad_enabled():
+            return F.linear(x, self.weight, self.bias)  # oneDNN's product has no gradient
         rows = x.numel() // self.in_features
         padded = x
         if SLOW_ROWS[0] <= rows <= SLOW_ROWS[1]:

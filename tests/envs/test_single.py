@@ -66,6 +66,14 @@ def test_it_returns_what_the_vector_environment_returns(
     assert info["reward_terms"]["feedback"] == info["feedback"] == reward
 
 
+def test_it_tells_which_actions_are_allowed(llm: FrozenLLM) -> None:
+    env = make(llm, top_p=0.3)
+    observation, _ = env.reset(seed=0)
+    assert env.action_masks().dtype == bool
+    assert 1 < env.action_masks().sum() < 6  # some of the likeliest, and the end of the turn
+    np.testing.assert_array_equal(env.action_masks(), observation["action_mask"])
+
+
 def test_a_finished_episode_refuses_to_go_on_until_it_is_reset(llm: FrozenLLM) -> None:
     env = make(llm, max_new_tokens=1)
     env.reset(seed=0)

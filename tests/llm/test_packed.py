@@ -114,3 +114,17 @@ def test_a_packed_model_works_as_before() -> None:
     assert all(torch.equal(value, expected[key]) for key, value in state.items())
     ids = torch.tensor([[1, 2, 3]])
     torch.testing.assert_close(llm.model(ids).logits, untouched(ids).logits, atol=0.1, rtol=0.1)
+
+
+def test_gradients_pass() -> None:
+    """Of the input only; a product without one would silently train nothing."""
+    plain = Pair(bias=True).one
+    packed = PackedLinear(plain)
+    gradients = []
+    for linear in (plain, packed):
+        x = inputs(3, 48).requires_grad_()
+        linear(x).float().square().sum().backward()
+        assert x.grad is not None
+        gradients.append(x.grad)
+    assert_close(gradients[1], gradients[0])
+    assert float(gradients[0].abs().max()) > 0.1
