@@ -1,6 +1,5 @@
 """Frozen language models: loading, a slot KV cache, and a tiny model for tests."""
 
-from erm_gym.llm.candidates import Candidates, likeliest_tokens
 from erm_gym.llm.frozen import FrozenLLM, LLMError
 from erm_gym.llm.loading import DEFAULT_LLM, find_llm, load_llm
 from erm_gym.llm.slot_output import SlotOutput
@@ -8,7 +7,6 @@ from erm_gym.llm.slots import Slots, SlotSnapshot, common_prefix
 
 __all__ = [
     "DEFAULT_LLM",
-    "Candidates",
     "FrozenLLM",
     "LLMError",
     "SlotOutput",
@@ -16,6 +14,5 @@ __all__ = [
     "Slots",
     "common_prefix",
     "find_llm",
-    "likeliest_tokens",
     "load_llm",
 ]
