@@ -11,7 +11,13 @@ from gymnasium.vector import VectorEnv
 from benchmarks.contenders import Task, likeliest
 
 GROUPS = {
-    "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::linear"),
+    "matrix products": (
+        "_linear_pointwise",
+        "aten::mm",
+        "aten::addmm",
+        "aten::bmm",
+        "aten::linear",
+    ),
     "attention": ("attention",),
     "cache writes": ("index_put", "index_copy", "scatter"),
     "vocabulary: top k, logsumexp": ("topk", "logsumexp", "sort"),
