@@ -99,6 +99,13 @@ class CriticRows:
         values = torch.from_numpy(tonic_fear).to(like.device, like.dtype)
         self._state = replace(self._state, tonic_fear=values)
 
+    def forget_fear(self, rows: list[int]) -> None:
+        """Takes all tonic fear from rows, as if they had lived through nothing."""
+        if rows:
+            tonic_fear = self._state.tonic_fear.clone()
+            tonic_fear[rows] = 0.0
+            self._state = replace(self._state, tonic_fear=tonic_fear)
+
     @torch.no_grad()
     def read(
         self,
