@@ -43,10 +43,10 @@ def picky(prompt: str, reply: str) -> float:
 OPTION_SETS: dict[str, dict[str, dict[str, Any]]] = {
     CANDIDATES: {
         "default": {},
-        "nucleus": {"k": 6, "top_p": 0.5, "critic": None},
-        "whole-vocabulary": {"k": 259, "prior_temperature": 2.0, "prior_weight": 0.3},
-        "kept-fear": {"k": 2, "keep_tonic_fear": True, "user": cruel, "max_new_tokens": 1},
-        "sequential": {"prompts": ["Hi"], "prompt_order": "sequential", "critic": None},
+        "nucleus": {"k": 6, "top_p": 0.5, "critic": None, "prompt_order": "sequential"}
+        | {"prompts": ["Hi"]},
+        "kept-fear": {"k": 259, "keep_tonic_fear": True, "user": cruel, "max_new_tokens": 1}
+        | {"prior_temperature": 2.0, "prior_weight": 0.3},
     },
     TOKENS: {
         "default": {},
@@ -54,14 +54,13 @@ OPTION_SETS: dict[str, dict[str, dict[str, Any]]] = {
     },
     CONTROL: {
         "default": {},
-        "one-token": {"tokens_per_action": 1, "pool_size": 259, "prior_weight": 0.1},
-        "kept-fear": {"tokens_per_action": 2, "keep_tonic_fear": True, "user": cruel},
+        "one-token": {"tokens_per_action": 1, "pool_size": 259, "prior_weight": 0.1}
+        | {"keep_tonic_fear": True, "user": cruel},
     },
     CONVERSATION: {
         "nucleus": {"k": 6, "top_p": 0.5, "critic": None, "max_turns": 2, "user": picky},
-        "kept-fear": {"k": 4, "keep_tonic_fear": True, "user": cruel, "max_turns": 2},
-        "one-turn": {"k": 4, "max_turns": 1, "max_new_tokens": 3},
-        "tokens": {"actions": "tokens", "max_turns": 2, "prior_weight": 0.1},
+        "tokens": {"actions": "tokens", "max_turns": 2, "prior_weight": 0.1}
+        | {"keep_tonic_fear": True, "user": cruel},
         "control": {"actions": "control", "max_turns": 2, "tokens_per_action": 2, "user": picky},
     },
 }

@@ -84,7 +84,7 @@ def test_rows_live_as_they_would_alone(make_game: Make, game: str) -> None:
     ]
 
     @settings(
-        max_examples=15,
+        max_examples=10,
         deadline=None,
         derandomize=True,
         database=None,
