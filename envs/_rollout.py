@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array, iterate
 
@@ -50,6 +52,7 @@ class Player:
         self.num_envs = num_envs
         self.steps = steps
         self.seed = seed
+        self.space: gym.Space[Any] | None = None  # a copy to draw actions from
 
     def fail(self, message: str) -> VectorEnvError:
         return VectorEnvError(f"[autoreset {self.mode.value}] {message}")
@@ -61,19 +64,39 @@ class Player:
     def row_seeds(self) -> list[int]:
         return [self.seed + row for row in range(self.num_envs)]
 
-    def plans(self, env: VectorEnv, action_seeds: Sequence[int]) -> list[list[Any]]:
-        """The actions that each row takes, one by one."""
-        plans = []
-        for action_seed in action_seeds:
-            space = copy.deepcopy(env.single_action_space)
-            space.seed(action_seed)
-            plans.append([space.sample() for _ in range(self.steps)])
-        return plans
+    def actions(
+        self, env: VectorEnv, observations: Any, action_seeds: Sequence[int], steps: Sequence[int]
+    ) -> Any:
+        """Random actions that the rows' action masks allow.
 
-    def batch_actions(self, env: VectorEnv, actions: Sequence[Any]) -> Any:
-        space = env.single_action_space
+        That of a row follows from its seed, the number of its step and its mask alone.
+        """
+        if self.space is None:
+            self.space = copy.deepcopy(env.single_action_space)
+        space = self.space
+        actions = []
+        every = iterate(env.observation_space, observations)
+        for row, (action_seed, step) in enumerate(zip(action_seeds, steps, strict=True)):
+            mask = self.action_mask(space, next(every), row)
+            space.seed(1_000_003 * action_seed + step)
+            actions.append(space.sample() if mask is None else space.sample(mask))
         empty: Any = create_empty_array(space, len(actions))
         return concatenate(space, actions, empty)
+
+    def action_mask(self, space: gym.Space[Any], observation: Any, row: int) -> np.ndarray | None:
+        """`observation["action_mask"]` of one row, if actions are discrete and there is one."""
+        if not isinstance(space, spaces.Discrete) or not isinstance(observation, dict):
+            return None
+        mask = observation.get("action_mask")
+        if mask is None:
+            return None
+        mask = np.asarray(mask).astype(np.int8)
+        self.require(
+            mask.shape == (space.n,) and bool(mask.any()),
+            f"observations['action_mask'] of row {row} must allow one of {space.n} actions at "
+            f"least, got {mask}",
+        )
+        return mask
 
     def play(
         self,
@@ -93,32 +116,24 @@ class Player:
             start = seeds if rows == 1 and isinstance(seeds, int) else self.seed
             action_seeds = [start + row for row in range(rows)]
         env = self.make(rows, self.mode)
-        plans = self.plans(env, action_seeds)
-        ignored = copy.deepcopy(env.single_action_space)
-        ignored.seed(ignored_seed if ignored_seed is not None else self.seed + 31)
-
+        ignored = self.seed + 31 if ignored_seed is None else ignored_seed
         if used:
-            self.call(env.reset, seed=self.seed + 7919)
-            self.call(env.step, self.batch_actions(env, [plan[-1] for plan in plans]))
+            before, _ = self.call(env.reset, seed=self.seed + 7919)
+            self.call(env.step, self.actions(env, before, action_seeds, [self.steps] * rows))
         raw = self.call(env.reset, seed=seeds)
         returned = copy.deepcopy(raw)
         self.check_observations(env, returned[0], "reset()")
         self.check_infos(returned[1], np.ones(rows, bool), "reset()")
         rollout = Rollout([[] for _ in range(rows)], [0] * rows)
         self.begin(env, rollout, range(rows), *returned)
-        done, ever_done = np.zeros(rows, bool), False
+        done, ever_done, seen = np.zeros(rows, bool), False, returned[0]
         for t in range(self.steps):
             if t == reset_row_0_at:
-                self.reset_row_0(env, rollout, returned[0])
+                seen = self.reset_row_0(env, rollout, seen)
                 done[0] = False
             resetting = done & (self.mode == AutoresetMode.NEXT_STEP)
-            actions = self.batch_actions(
-                env,
-                [
-                    ignored.sample() if resetting[row] else plans[row][rollout.taken[row]]
-                    for row in range(rows)
-                ],
-            )
+            own = [ignored if resetting[row] else action_seeds[row] for row in range(rows)]
+            actions = self.actions(env, seen, own, rollout.taken)
             if scribble:
                 scribble_over(raw)
             previous = None if scribble else (raw, returned)
@@ -140,6 +155,7 @@ class Player:
                 self.check_mask_reset(env, done, before, *returned)
                 self.begin(env, rollout, np.flatnonzero(done).tolist(), *returned)
                 done[:] = False
+            seen = returned[0]
         env.close()
         self.require(
             ever_done,
@@ -233,8 +249,12 @@ class Player:
         self.begin(env, rollout, np.flatnonzero(fresh).tolist(), observations, infos)
         return done
 
-    def reset_row_0(self, env: VectorEnv, rollout: Rollout, before: Any) -> None:
-        """Begins row 0 anew from its first seed, in the middle of the others' episodes."""
+    def reset_row_0(self, env: VectorEnv, rollout: Rollout, before: Any) -> Any:
+        """Begins row 0 anew from its first seed, in the middle of the others' episodes.
+
+        Returns:
+            The observations then.
+        """
         rows = len(rollout.events)
         mask = np.arange(rows) == 0
         seeds = [self.seed, *[None] * (rows - 1)]
@@ -244,6 +264,7 @@ class Player:
         self.begin(env, rollout, [0], *returned)
         rollout.events[0][-1]["again"] = True
         rollout.taken[0] = 0
+        return returned[0]
 
     def check_mask_reset(
         self, env: VectorEnv, mask: np.ndarray, before: Any, after: Any, infos: dict[str, Any]

@@ -22,7 +22,8 @@ def check_vector_env(make: Make, *, num_envs: int = 3, steps: int = 50, seed: in
     """Checks a vector environment in every autoreset mode that it declares.
 
     Every row is written down as the episodes that it lived through, in a form that no autoreset
-    mode and no batch changes; most rules then say which of these records must be equal.
+    mode and no batch changes; most rules then say which of these records must be equal. Actions are
+    random; where they are discrete and an observation holds `action_mask`, it is obeyed.
 
     >>> import gymnasium as gym
     >>> def make(num_envs, mode):
@@ -124,20 +125,20 @@ class _Check(Player):
 
     def closed(self) -> None:
         env = self.make(self.num_envs, self.mode)
-        env.reset(seed=self.seed)
-        actions = self.batch_actions(env, [plan[0] for plan in self.plans(env, self.row_seeds())])
+        observations, _ = env.reset(seed=self.seed)
+        actions = self.actions(env, observations, self.row_seeds(), [0] * self.num_envs)
         env.close()
         self.refuses(partial(env.step, actions), "a closed environment must refuse step()")
         self.refuses(env.reset, "a closed environment must refuse reset()")
 
     def finished_row_refuses(self) -> None:
         env = self.make(self.num_envs, self.mode)
-        env.reset(seed=self.seed)
-        plans = self.plans(env, self.row_seeds())
+        observations, _ = env.reset(seed=self.seed)
         for t in range(self.steps):
-            actions = self.batch_actions(env, [plan[t] for plan in plans])
-            _, _, terminated, truncated, _ = env.step(actions)
+            actions = self.actions(env, observations, self.row_seeds(), [t] * self.num_envs)
+            observations, _, terminated, truncated, _ = env.step(actions)
             if (terminated | truncated).any():
+                actions = self.actions(env, observations, self.row_seeds(), [t] * self.num_envs)
                 self.refuses(partial(env.step, actions), "stepping a finished row must be an error")
                 break
         env.close()

@@ -174,7 +174,8 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
 
         Args:
             seed: Row i is seeded with `seed + i`, or with the i-th of a list; None goes on with
-                the rows' generators, which the first reset seeds with `options.seed`.
+                the rows' generators, which the first reset seeds with `options.seed`. A row that
+                is seeded begins from nothing but its seed: tonic fear that was kept is gone.
             options: `{"reset_mask": [B] bool array}` resets those rows only: rows that have
                 finished, or that get a new seed.
 
@@ -190,12 +191,14 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
             seed = self.options.seed
         seeds = row_seeds(seed, self.num_envs)
         mask = rows_to_reset(options, seeds, self._view["done"], started=self._started)
-        for row, value in enumerate(seeds):
-            if (value is not None and mask[row]) or not self._started:
-                self._rows.seed(row, value)
-        self._started = True
+        anew = [row for row in np.flatnonzero(mask).tolist() if seeds[row] is not None]
+        for row in anew if self._started else range(self.num_envs):
+            self._rows.seed(row, seeds[row])
+        if self._critic_rows is not None:
+            self._critic_rows.set_tonic_fear(anew, 0.0)
         infos: Infos = {}
         self._begin(np.flatnonzero(mask), infos)
+        self._started = True
         return self._copy_observation(), infos
 
     def replay(self, starts: Sequence[EpisodeStart | None]) -> tuple[Observation, Infos]:
@@ -221,10 +224,10 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
             if start is not None:
                 self._rows.start_as(row, start)
                 if self._critic_rows is not None:
-                    self._critic_rows.set_tonic_fear(row, start.tonic_fear)
-        self._started = True
+                    self._critic_rows.set_tonic_fear([row], start.tonic_fear)
         infos: Infos = {}
         self._begin(np.flatnonzero(begun), infos)
+        self._started = True
         return self._copy_observation(), infos
 
     def episode_start(self, row: int) -> EpisodeStart:
@@ -243,8 +246,10 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         Raises:
             ValueError: If the actions have another shape or type, or are out of range.
             UserError: If the user fails.
-            FloatingPointError: If the LM's logits are not finite. After any of these errors the
-                rows are as they were before the step, unless it came from reading the next prompt.
+            FloatingPointError: If the LM's logits are not finite. After any of these errors, or an
+                interrupt, the rows are as they were before the step. Only if the next prompt could
+                not be read, the step has been taken, and the rows that wanted to read it wait: they
+                begin anew with the next step or reset.
         """
         self._require_open()
         if not self._started:
@@ -260,31 +265,31 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         try:
             rewards, written, reactions = self._write(chosen, ~waiting)
             terminated, truncated = self._episode_ends(written, reactions)
-            self._feel(~waiting, reactions, terminated | truncated)
+            done = terminated | truncated
+            self._feel(~waiting, reactions, done)
+            infos: Infos = {}
+            for row, reaction in reactions.items():
+                rewards[row] += reaction.feedback.score
+                if not done[row]:
+                    self._add_info(infos, self._turn_info(row, reaction), row)
+                    continue
+                rewards[row] += self._final_reward(row, reaction)
+                info = self._final_info(row, reaction)
+                if mode == AutoresetMode.SAME_STEP:
+                    final = {"final_obs": self._row_observation(row), "final_info": info}
+                    self._add_info(infos, final, row)
+                else:
+                    self._add_info(infos, info, row)
+            self._go_on({row: each for row, each in reactions.items() if not done[row]})
         except BaseException:  # an interrupt, too, leaves the rows as they were
             self._rows.go_back(mark)
             self._put_back(kept)
             raise
-        infos: Infos = {}
-        done = terminated | truncated
-        for row, reaction in reactions.items():
-            rewards[row] += reaction.feedback.score
-            if not done[row]:
-                self._add_info(infos, self._turn_info(row, reaction), row)
-                continue
-            rewards[row] += self._final_reward(row, reaction)
-            info = self._final_info(row, reaction)
-            if mode == AutoresetMode.SAME_STEP:
-                final = {"final_obs": self._row_observation(row), "final_info": info}
-                self._add_info(infos, final, row)
-            else:
-                self._add_info(infos, info, row)
-        self._go_on({row: each for row, each in reactions.items() if not done[row]})
-        if mode == AutoresetMode.SAME_STEP:
-            self._begin(np.flatnonzero(done), infos)
-        elif waiting.any():  # NEXT_STEP: these rows begin anew in place of a step
-            self._begin(np.flatnonzero(waiting), infos)
-        self._view["done"] = np.zeros_like(done) if mode == AutoresetMode.SAME_STEP else done
+        # In NEXT_STEP, rows that wait begin anew in place of a step; in SAME_STEP none waits, but
+        # for those whose next prompt could not be read.
+        self._view["done"] = waiting | done
+        begin = waiting | done if mode == AutoresetMode.SAME_STEP else waiting
+        self._begin(np.flatnonzero(begin), infos)
         return self._copy_observation(), rewards, terminated, truncated, infos
 
     def _write(
@@ -310,7 +315,8 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
             self._rows.episode(row, ended=bool(ended[row]), last_turn=self._is_last_turn(row))
             for row in finished.tolist()
         ]
-        rng = np.random.default_rng(self._rows.state.seeds[finished].tolist())
+        turns = [len(self._rows.turns[row]) for row in finished.tolist()]
+        rng = np.random.default_rng([*self._rows.state.seeds[finished].tolist(), *turns])
         answers: list[Feedback] = self.user(episodes, rng)
         return {
             row: Reaction(episode=episode, feedback=answer)
@@ -347,13 +353,14 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         """Begins new episodes in rows."""
         if not len(rows):
             return
+        self._view["done"][rows] = True  # until all is well
         output = self._rows.begin(rows)
         self._view["prior_terms"][rows] = 0.0
-        self._view["done"][rows] = False
         if self._critic_rows is not None:
             self._rows.note_tonic_fear(rows, self._critic_rows.tonic_fear)
             self._critic_rows.begin(rows, self._rows.state.prompt_hidden)
         self._read_on(rows, output)
+        self._view["done"][rows] = False
         for row in rows.tolist():
             self._add_info(infos, {"prompt": self._rows.prompts[row]}, row)
 

@@ -23,6 +23,9 @@ from erm_gym.llm.distribution import likeliest, normalisers
 ACTION_SIZE = len(EMOTIONS) + 2
 """Drives of the six emotions, temperature, steering strength."""
 
+DICE = 1
+"""Behind a row's seed and the turn: the user draws from these two alone, and other numbers."""
+
 
 class ControlWriter(Writer[ControlOptions]):
     """An action sets the emotions under which the LM samples the next few tokens."""
@@ -105,7 +108,7 @@ class ControlWriter(Writer[ControlOptions]):
     def _throw_dice(self, rows: np.ndarray) -> None:
         """Draws the randomness of whole replies, from the seed of the episode and the turn."""
         for row in rows.tolist():
-            seed = [int(self.rows.state.seeds[row]), len(self.rows.turns[row])]
+            seed = [int(self.rows.state.seeds[row]), len(self.rows.turns[row]), DICE]
             limit = self.hidden_state["dice"].shape[1]
             self.hidden_state["dice"][row] = np.random.default_rng(seed).random(limit)
 

@@ -68,7 +68,8 @@ class ConversationVectorEnv(TextVectorEnv[ConversationOptions]):
     ## Episode End
 
     Terminated when the user leaves; truncated after `max_turns` replies, or when the model's
-    context has no room for another turn.
+    context has no room for another turn. A user knows of its last turn, and gives its verdict,
+    unless its own words turn out to be what there is no room for: then the verdict is 0.
 
     ## Info
 
@@ -120,8 +121,11 @@ class ConversationVectorEnv(TextVectorEnv[ConversationOptions]):
         truncated = np.zeros(self.num_envs, bool)
         for row, reaction in reactions.items():
             self._view["feedback_terms"][row] += reaction.feedback.score
-            truncated[row] = reaction.episode.last_turn
-            terminated[row] = reaction.feedback.leaves and not truncated[row]
+            leaves, says = reaction.feedback.leaves, reaction.feedback.says
+            truncated[row] = reaction.episode.last_turn or not (
+                leaves or self._rows.has_room(row, says)
+            )
+            terminated[row] = leaves and not truncated[row]
         for name in ("progress", "turn"):
             self._view["observation"][name][terminated | truncated] = 1.0
         return terminated, truncated

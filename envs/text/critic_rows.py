@@ -93,10 +93,10 @@ class CriticRows:
         )
         self.read(prompt_hidden, mask)
 
-    def set_tonic_fear(self, row: int, tonic_fear: float) -> None:
-        """Gives a row a tonic fear in [0, 1], as if it had lived through something."""
+    def set_tonic_fear(self, rows: list[int], tonic_fear: float) -> None:
+        """Gives rows a tonic fear in [0, 1]; 0 as if they had lived through nothing."""
         values = self._state.tonic_fear.clone()
-        values[row] = tonic_fear
+        values[rows] = tonic_fear
         self._state = replace(self._state, tonic_fear=values)
 
     @torch.no_grad()

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from erm_gym.envs.text.options import is_whole
+
 
 def row_seeds(seed: int | Sequence[int | None] | None, num_envs: int) -> list[int | None]:
     """A seed or None for each of B rows.
@@ -16,15 +18,19 @@ def row_seeds(seed: int | Sequence[int | None] | None, num_envs: int) -> list[in
         num_envs: Number B of rows.
 
     Raises:
-        ValueError: If a list has another length.
+        ValueError: If a list has another length, or a seed is no whole number of at least 0.
     """
     if seed is None:
         return [None] * num_envs
-    if isinstance(seed, (int, np.integer)):
-        return [int(seed) + row for row in range(num_envs)]
-    if len(seed) != num_envs:
-        raise ValueError(f"a list of seeds needs one per row, {num_envs}, got {len(seed)}")
-    return list(seed)
+    if is_whole(seed, 0):
+        return [int(seed) + row for row in range(num_envs)]  # type: ignore[arg-type]
+    values = list(seed) if isinstance(seed, (Sequence, np.ndarray)) else [seed]
+    wrong = [value for value in values if value is not None and not is_whole(value, 0)]
+    if wrong:
+        raise ValueError(f"a seed must be a whole number, at least 0, got {wrong[0]!r}")
+    if len(values) != num_envs:
+        raise ValueError(f"a list of seeds needs one per row, {num_envs}, got {len(values)}")
+    return [None if value is None else int(value) for value in values]
 
 
 def rows_to_reset(

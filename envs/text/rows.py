@@ -59,6 +59,20 @@ class RowsSnapshot:
     """Where every episode started."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class RowsMark:
+    """Where rows are that only append to what they have."""
+
+    slots: torch.Tensor
+    """`[B]` int64, cached positions."""
+    arrays: dict[str, np.ndarray]
+    """Copies of the arrays that are not only appended to, by name."""
+    said: list[str]
+    """What the user said last."""
+    turns: list[tuple[WrittenTurn, ...]]
+    """The earlier turns of the conversation."""
+
+
 @dataclass(kw_only=True)
 class _Arrays:
     """What is known of every row, in arrays whose first axis is the row."""
@@ -153,6 +167,10 @@ class TextRows:
         self._generators[row].bit_generator.state = copy.deepcopy(start.generator)
         self.state.begun[row] = start.begun
 
+    def has_room(self, row: int, said: str) -> bool:
+        """Whether what the user says next and one more reply fit into the LM's context."""
+        return self.room(row) >= len(self._next_turn(row, said)) + self.state.tokens.shape[1]
+
     def go_on(self, rows: np.ndarray, said: list[str], turns: list[WrittenTurn]) -> SlotOutput:
         """The user says something more; the LM's output is in the order of `rows`.
 
@@ -163,12 +181,16 @@ class TextRows:
         """
         tokens = []
         for row, text, turn in zip(rows.tolist(), said, turns, strict=True):
+            tokens.append(self._next_turn(row, text))
             self.said[row] = text
             self.turns[row] = (*self.turns[row], turn)
-            tokens.append(self.llm.encode_next_turn(text, after=int(turn.tokens[-1])))
         output = self._slots.extend(rows.tolist(), tokens)
         self._begin_reply(rows, output)
         return output
+
+    def _next_turn(self, row: int, said: str) -> list[int]:
+        last = int(self.state.tokens[row, self.state.lengths[row] - 1])
+        return self.llm.encode_next_turn(said, after=last)
 
     def _begin_reply(self, rows: np.ndarray, output: SlotOutput) -> None:
         self.state.lengths[rows] = 0
@@ -274,13 +296,24 @@ class TextRows:
         felt = tuple(None if np.isnan(one) else float(one) for one in fear)
         return Line(speaker="assistant", tokens=tuple(texts), fear=felt)
 
-    def mark(self) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+    def mark(self) -> RowsMark:
         """Where the rows are, for `go_back`; valid until a row begins anew."""
-        return self._slots.lengths.clone(), self.state.lengths.copy(), self.state.hidden.copy()
+        return RowsMark(
+            slots=self._slots.lengths.clone(),
+            arrays={
+                name: getattr(self.state, name).copy()
+                for name in ("lengths", "hidden", "prompt_hidden")
+            },
+            said=list(self.said),
+            turns=list(self.turns),
+        )
 
-    def go_back(self, mark: tuple[torch.Tensor, np.ndarray, np.ndarray]) -> None:
+    def go_back(self, mark: RowsMark) -> None:
         """Forgets what was appended since a mark; what is behind a row's length is never read."""
-        self._slots.lengths, self.state.lengths, self.state.hidden = mark
+        self._slots.lengths = mark.slots
+        for name, value in mark.arrays.items():
+            setattr(self.state, name, value)
+        self.said, self.turns = mark.said, mark.turns
 
     def snapshot(self) -> RowsSnapshot:
         """Copies everything."""

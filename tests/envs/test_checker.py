@@ -10,10 +10,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from erm_gym.emotion import EmotionalCritic
 from erm_gym.envs.checker import VectorEnvError, check_vector_env
-from erm_gym.envs.text.candidate import candidate_generation_vec
-from erm_gym.llm import FrozenLLM
 
 
 class Walk(VectorEnv):
@@ -129,6 +126,59 @@ class OneMode(Walk):
 
 def test_a_mode_list_may_be_missing() -> None:
     check_vector_env(OneMode, steps=12)
+
+
+class MaskedWalk(Walk):
+    """Some ground allows only some steps, and a step elsewhere is an error."""
+
+    def __init__(self, num_envs: int, mode: AutoresetMode) -> None:
+        super().__init__(num_envs, mode)
+        own = {"action_mask": spaces.MultiBinary(5)}
+        own_spaces = {**self.single_observation_space.spaces, **own}  # type: ignore[attr-defined]
+        self.single_observation_space = spaces.Dict(own_spaces)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+
+    def allowed(self) -> np.ndarray:
+        mask = np.ones((self.num_envs, 5), np.int8)
+        mask[:, 2:] = self.ground[:, :1] > 0.0
+        mask[:, 1] = self.ground[:, 1] > 0.0
+        return mask
+
+    def observe(self) -> dict[str, np.ndarray]:
+        return {**super().observe(), "action_mask": self.allowed()}
+
+    def step(self, actions: Any) -> Any:
+        if not self.allowed()[np.arange(self.num_envs), actions].all():
+            raise ValueError("masked")
+        return super().step(actions)
+
+
+def test_actions_obey_the_mask() -> None:
+    check_vector_env(MaskedWalk, steps=12)
+
+
+class MaskOfOtherRows(MaskedWalk):
+    def observe(self) -> dict[str, np.ndarray]:
+        return {**super().observe(), "action_mask": np.roll(self.allowed(), 1, axis=0)}
+
+
+class MaskOfNothing(MaskedWalk):
+    def observe(self) -> dict[str, np.ndarray]:
+        nothing = np.where(self.walked > 3, 0, self.allowed()).astype(np.int8)
+        return {**super().observe(), "action_mask": nothing}
+
+
+class MaskShared(MaskedWalk):
+    """The mask of one row depends on where the others are, though all obey it."""
+
+    def allowed(self) -> np.ndarray:
+        mask = super().allowed()
+        return mask & np.where(mask.min(axis=0).any(), mask.min(axis=0), mask)
+
+
+class MaskedCoupledRows(MaskedWalk):
+    def reward(self, actions: np.ndarray, row: int) -> float:
+        return float(np.mean(actions))
 
 
 class SharedObservations(Walk):
@@ -384,6 +434,10 @@ class Raises(Walk):
         (ModeNotTold, r"metadata\['autoreset_mode'\] must be"),
         (NeverEnds, "no row ended in 12 steps"),
         (Raises, r"step\(\) raised IndexError"),
+        (MaskOfOtherRows, r"step\(\) raised ValueError\('masked'\)"),
+        (MaskOfNothing, "action_mask'.* of row . must allow one of 5 actions"),
+        (MaskShared, "action_mask"),
+        (MaskedCoupledRows, "rows must be independent"),
     ],
 )
 def test_a_broken_environment_fails_with_the_rule(broken: type[Walk], rule: str) -> None:
@@ -402,20 +456,3 @@ def test_an_environment_of_no_mode_tells_why() -> None:
 def test_one_row_is_no_batch() -> None:
     with pytest.raises(ValueError, match="num_envs must be at least 2, got 1"):
         check_vector_env(Walk, num_envs=1)
-
-
-@pytest.mark.parametrize("felt", [True, False], ids=["critic", "no-critic"])
-def test_candidate_generation(llm: FrozenLLM, critic: EmotionalCritic, felt: bool) -> None:
-    def make(num_envs: int, mode: AutoresetMode) -> VectorEnv:
-        return candidate_generation_vec(
-            num_envs,
-            llm=llm,
-            critic=critic if felt else None,
-            prompts=["Hi", "Please help me", "A longer question than those"],
-            k=8,
-            max_new_tokens=3,
-            prior_weight=0.1,
-            autoreset_mode=mode,
-        )
-
-    check_vector_env(make, steps=9)

@@ -1,10 +1,9 @@
-"""`ErmGym/CandidateGeneration-v0`: contract, rewards, endings, errors, and a frozen LM."""
+"""`ErmGym/CandidateGeneration-v0`: rewards, endings, errors, and a frozen LM."""
 
 from __future__ import annotations
 
 import copy
 import math
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from erm_gym.agents import make_agent
 from erm_gym.emotion import CriticError, EmotionalCritic
 from erm_gym.envs.text import CandidateGenerationVectorEnv, CandidateOptions, OptionError
-from erm_gym.envs.text.candidate import candidate_generation_env, candidate_generation_vec
+from erm_gym.envs.text.candidate import candidate_generation_vec
 from erm_gym.feedback import (
     Episode,
     Feedback,
@@ -45,28 +43,7 @@ def content(prompt: str, reply: str) -> float:
     return 0.5
 
 
-# -- Gymnasium's contract --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"critic": None},
-        {"critic": None, "k": 2, "max_new_tokens": 2, "prior_weight": 0.3},
-        {"critic": None, "k": 259, "prior_temperature": 2.0, "prompts": PROMPTS},
-        {"render_mode": "ansi", "split": "test", "prompt_order": "sequential", "user": content},
-    ],
-    ids=["default", "no-critic", "two-candidates", "whole-vocabulary", "sequential"],
-)
-def test_gymnasium_checker(llm: FrozenLLM, options: dict[str, Any]) -> None:
-    env = candidate_generation_env(llm=llm, **{"max_new_tokens": 5, **options})
-    with warnings.catch_warnings():
-        # What remains may be said of any environment of this kind, and no more.
-        warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", message=".*Box observation space m.*imum value is")
-        warnings.filterwarnings("ignore", message=".*not able to test alternative render modes")
-        check_env(env)
+# -- spaces ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("llm")

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from gymnasium.utils.env_checker import check_env
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import VectorEnv
 
-from erm_gym.envs.checker import check_vector_env
 from erm_gym.envs.text.candidate import candidate_generation_vec
-from erm_gym.envs.text.token import token_generation_env, token_generation_vec
+from erm_gym.envs.text.token import token_generation_vec
 from erm_gym.llm import FrozenLLM
 
 PROMPTS = ["Hi", "Please help me", "A longer question than those"]
@@ -23,21 +20,6 @@ COMMON: dict[str, Any] = {"prompts": PROMPTS, "max_new_tokens": 4, "user": lambd
 
 def make(llm: FrozenLLM, num_envs: int = 2, **options: Any) -> VectorEnv:
     return token_generation_vec(num_envs, llm=llm, **{**COMMON, "critic": None, **options})
-
-
-@pytest.mark.parametrize("options", [{}, {"critic": None, "prior_weight": 0.2}])
-def test_gymnasium_checker(llm: FrozenLLM, options: dict[str, Any]) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", message=".*Box observation space m.*imum value is")
-        check_env(token_generation_env(llm=llm, **{**COMMON, **options}), skip_render_check=True)
-
-
-def test_vector_checker(llm: FrozenLLM) -> None:
-    def build(num_envs: int, mode: AutoresetMode) -> VectorEnv:
-        return make(llm, num_envs, autoreset_mode=mode, prior_weight=0.1, max_new_tokens=3)
-
-    check_vector_env(build, steps=9)
 
 
 @pytest.mark.usefixtures("llm")
