@@ -165,8 +165,15 @@ def generate(task: Task) -> Contender:
     return run
 
 
-def uncached(task: Task, samples: int) -> Contender:
-    """The whole text anew for every token, timed at some lengths that are evenly spaced."""
+def uncached(task: Task, samples: int, *, last_only: bool) -> Contender:
+    """The whole text anew for every token, timed at some lengths that are evenly spaced.
+
+    Args:
+        task: What is written.
+        samples: How many lengths.
+        last_only: Whether the head reads the last position only, instead of all of them as the
+            loop of the project's seed document does.
+    """
     model = task.plain
     ids = task.ids()
     count = min(samples, task.new_tokens)
@@ -177,8 +184,10 @@ def uncached(task: Task, samples: int) -> Contender:
     def run() -> float:
         start = task.clock()
         for text in texts:
-            hidden = model.model(text, use_cache=False).last_hidden_state[:, -1]
-            model.lm_head(hidden).argmax(dim=-1)  # see `_read`
+            hidden = model.model(text, use_cache=False).last_hidden_state
+            if last_only:  # see `_read`
+                hidden = hidden[:, -1:]
+            model.lm_head(hidden)[:, -1].argmax(dim=-1)
         return (task.clock() - start) / count
 
     return run

@@ -37,15 +37,25 @@ from benchmarks.profile import profile_steps
 from erm_gym.envs.text.critic_rows import resolve_critic
 from erm_gym.llm import DEFAULT_LLM, load_llm
 
-SLOW = ("uncached", "one env per row")
+SLOW = ("uncached", "uncached, last position", "one env per row")
 """Contenders that are timed over `slow_steps` steps, once per round for `slow_rounds` rounds."""
+COMPARED = (
+    "generate",
+    "uncached",
+    "uncached, last position",
+    "one env per row",
+    "floor",
+    "packed floor",
+)
+"""What the environment is compared with, besides the faster bare loop."""
 NAMES = {
     "env": "environment, critic on",
     "env without critic": "environment, no critic",
     "bare dynamic": "(a) bare loop, DynamicCache",
     "bare static": "(a) bare loop, StaticCache",
     "generate": "(b) model.generate, sampling",
-    "uncached": "(c) whole text anew",
+    "uncached": "(c) whole text anew, as the seed document",
+    "uncached, last position": "    the same, head on the last position alone",
     "one env per row": "(d) SyncVectorEnv",
     "floor": "(e) matrix products alone",
     "packed floor": "    the same, weights packed",
@@ -120,7 +130,8 @@ def compare(task: Task, arguments: Arguments) -> dict[str, Any]:
         "generate": generate(task),
         "floor": floor(task, min(8, task.new_tokens), packed=False),
         "packed floor": floor(task, min(8, task.new_tokens), packed=True),
-        "uncached": uncached(task, steps),
+        "uncached": uncached(task, steps, last_only=False),
+        "uncached, last position": uncached(task, steps, last_only=True),
         "one env per row": environment(task, one_environment_per_row(task), steps),
     }
     if arguments.device != "cpu":  # days, for hundreds of rows
@@ -132,7 +143,7 @@ def compare(task: Task, arguments: Arguments) -> dict[str, Any]:
     without = measured["env without critic"]["ms_per_step"]
     fastest = min(measured[name]["ms_per_step"] for name in ("bare dynamic", "bare static"))
     ratios = {"bare": fastest / own, "critic_share": 1 - without / own}
-    for name in ("generate", "uncached", "one env per row", "floor", "packed floor"):
+    for name in COMPARED:
         if name in measured:
             ratios[name] = measured[name]["ms_per_step"] / own
     return {
@@ -184,7 +195,7 @@ def throughput_table(results: Sequence[dict[str, Any]]) -> Table:
 def ratio_table(results: Sequence[dict[str, Any]]) -> Table:
     """How many times as fast the environment is, and what its critic costs."""
     table = _table("environment is", [f"B={r['rows']}\nN={r['new_tokens']}" for r in results])
-    for name in ("bare", "generate", "uncached", "one env per row", "floor", "packed floor"):
+    for name in ("bare", *COMPARED):
         ratios = [result["env_is_faster_by"].get(name) for result in results]
         table.add_row(f"x {name}", *["" if ratio is None else f"{ratio:.2f}" for ratio in ratios])
     shares = [result["env_is_faster_by"]["critic_share"] for result in results]
