@@ -63,8 +63,8 @@ class Task:
         return time.process_time() if self.cpu_time else time.perf_counter()
 
 
-def likeliest(candidates: np.ndarray, banned: Sequence[int]) -> np.ndarray:
-    """Rank `[B]` of the likeliest candidate, `[B, k]`, that does not end the turn."""
+def best_allowed(candidates: np.ndarray, banned: Sequence[int]) -> np.ndarray:
+    """Rank `[B]` of the best_allowed candidate, `[B, k]`, that does not end the turn."""
     return np.isin(candidates, banned).argmin(axis=1)
 
 
@@ -102,7 +102,7 @@ def environment(task: Task, envs: VectorEnv, steps: int | None = None) -> Conten
         observations, _ = envs.reset(seed=0)
         start = task.clock()
         for _ in range(count):
-            observations, *_ = envs.step(likeliest(observations["candidates"], banned))
+            observations, *_ = envs.step(best_allowed(observations["candidates"], banned))
         return (task.clock() - start) / count
 
     return run

@@ -23,10 +23,10 @@ from benchmarks.contenders import (
     Contender,
     Task,
     bare,
+    best_allowed,
     environment,
     floor,
     generate,
-    likeliest,
     make_environment,
     one_environment_per_row,
     plain_model,
@@ -171,7 +171,7 @@ def memory(task: Task) -> dict[str, float]:
     banned = sorted(task.llm.end_of_turn)
     observations, _ = envs.reset(seed=0)
     for _ in range(task.new_tokens - 1):
-        observations, *_ = envs.step(likeliest(observations["candidates"], banned))
+        observations, *_ = envs.step(best_allowed(observations["candidates"], banned))
     config = task.llm.model.config
     position = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim
     position *= task.llm.dtype.itemsize

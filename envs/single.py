@@ -8,6 +8,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from erm_gym.envs._values import row_info
+
 
 class SingleEnv(gym.Env):
     """The one row of a vector environment, as a `gymnasium.Env`.
@@ -33,7 +35,7 @@ class SingleEnv(gym.Env):
         """Begins a new episode; see the vector environment."""
         super().reset(seed=seed)
         observations, infos = self.vector_env.reset(seed=seed, options=options)
-        return first_row(observations), first_info(infos)
+        return first_row(observations), row_info(infos, 0)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """One step; see the vector environment."""
@@ -43,7 +45,7 @@ class SingleEnv(gym.Env):
             float(rewards[0]),
             bool(terminated[0]),
             bool(truncated[0]),
-            first_info(infos),
+            row_info(infos, 0),
         )
 
     def action_masks(self) -> np.ndarray:
@@ -64,12 +66,3 @@ class SingleEnv(gym.Env):
 def first_row(observations: dict[str, Any]) -> dict[str, Any]:
     """Row 0 of batched observations."""
     return {key: value[0] for key, value in observations.items()}
-
-
-def first_info(infos: dict[str, Any]) -> dict[str, Any]:
-    """Row 0 of Gymnasium's vector infos, the keys that it has."""
-    return {
-        key: first_info(value) if isinstance(value, dict) else value[0]
-        for key, value in infos.items()
-        if not key.startswith("_") and f"_{key}" in infos and infos[f"_{key}"][0]
-    }

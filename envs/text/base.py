@@ -54,6 +54,8 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         user: Who gives the feedback.
         prompts: What may be asked.
         critic: The critic that watches, if one does; it is not trained here.
+        steps_taken: Steps of the environment, those included after which a next prompt could not
+            be read.
     """
 
     options_type: ClassVar[type[Any]]
@@ -124,6 +126,7 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
             "prior_terms": np.zeros(num_envs),  # reward for fluent text in this episode
             "done": np.zeros(num_envs, bool),  # rows that wait for a reset
         }
+        self.steps_taken = 0
         self._started = False
         self._closed = False
 
@@ -285,6 +288,7 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
             self._rows.go_back(mark)
             self._put_back(kept)
             raise
+        self.steps_taken += 1
         # In NEXT_STEP, rows that wait begin anew in place of a step; in SAME_STEP none waits, but
         # for those whose next prompt could not be read.
         self._view["done"] = waiting | done
@@ -354,12 +358,16 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         if not len(rows):
             return
         self._view["done"][rows] = True  # until all is well
-        output = self._rows.begin(rows)
-        self._view["prior_terms"][rows] = 0.0
-        if self._critic_rows is not None:
-            self._rows.note_tonic_fear(rows, self._critic_rows.tonic_fear)
-            self._critic_rows.begin(rows, self._rows.state.prompt_hidden)
-        self._read_on(rows, output)
+        try:
+            output = self._rows.begin(rows)
+            self._view["prior_terms"][rows] = 0.0
+            if self._critic_rows is not None:
+                self._rows.note_tonic_fear(rows, self._critic_rows.tonic_fear)
+                self._critic_rows.begin(rows, self._rows.state.prompt_hidden)
+            self._read_on(rows, output)
+        except BaseException:
+            self._rows.abandon(rows)
+            raise
         self._view["done"][rows] = False
         for row in rows.tolist():
             self._add_info(infos, {"prompt": self._rows.prompts[row]}, row)
@@ -475,6 +483,7 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
             B strings with colour codes if `render_mode` is `ansi`, B pictures
             `[height, width, 3]` uint8 if it is `rgb_array`, None if it is None.
         """
+        self._require_open()
         if self.render_mode is None:
             return None
         from erm_gym.envs.text.rendering import to_ansi, to_rgb

@@ -96,13 +96,14 @@ class CandidateWriter(TokenPerActionWriter[CandidateOptions]):
 
     def _mask(self, prior: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
         """`[n, k]` int8, 1 in the nucleus of the prior and for ends of turn."""
+        possible = ~torch.isneginf(prior)
         if self.options.top_p == 1.0:
-            return torch.ones_like(ends, dtype=torch.int8)
+            return possible.to(torch.int8)
         probability = prior.exp()
         before = probability.cumsum(dim=-1) - probability
         inside = before < self.options.top_p
         inside[:, 0] = True
-        return (inside | ends).to(torch.int8)
+        return ((inside | ends) & possible).to(torch.int8)
 
 
 class CandidateGenerationVectorEnv(TextVectorEnv[CandidateOptions]):

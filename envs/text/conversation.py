@@ -122,10 +122,10 @@ class ConversationVectorEnv(TextVectorEnv[ConversationOptions]):
         for row, reaction in reactions.items():
             self._view["feedback_terms"][row] += reaction.feedback.score
             leaves, says = reaction.feedback.leaves, reaction.feedback.says
-            truncated[row] = reaction.episode.last_turn or not (
-                leaves or self._rows.has_room(row, says)
+            terminated[row] = leaves
+            truncated[row] = not leaves and (
+                reaction.episode.last_turn or not self._rows.has_room(row, says)
             )
-            terminated[row] = leaves and not truncated[row]
         for name in ("progress", "turn"):
             self._view["observation"][name][terminated | truncated] = 1.0
         return terminated, truncated

@@ -88,8 +88,9 @@ class CriticRows:
         """
         mask = np.zeros(len(prompt_hidden), bool)
         mask[rows] = True
+        on_device = torch.from_numpy(mask).to(self._state.tonic_fear.device)
         self._state = self.critic.reset(
-            self._state, torch.from_numpy(mask), keep_tonic_fear=self._keep_tonic_fear
+            self._state, on_device, keep_tonic_fear=self._keep_tonic_fear
         )
         self.read(prompt_hidden, mask)
 
@@ -171,5 +172,11 @@ def resolve_critic(critic: str | EmotionalCritic, llm: FrozenLLM) -> EmotionalCr
             f"the critic reads hidden states of width {critic.config.hidden_size}, but those of "
             f"{llm.name!r} have {llm.hidden_size}; use the critic of {critic.config.llm_name!r} "
             "with that LM"
+        )
+    own = critic.modulator.scale.device
+    if own != llm.device:
+        raise CriticError(
+            f"the critic is on {own} and {llm.name!r} on {llm.device}; move it with "
+            f"critic.to({str(llm.device)!r})"
         )
     return critic

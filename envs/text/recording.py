@@ -69,6 +69,7 @@ class RecordTranscripts(VectorWrapper):
         self._mode = env.metadata["autoreset_mode"]
         self._waiting = np.zeros(env.num_envs, bool)
         self._episodes = np.full(env.num_envs, -1)  # numbers of the episodes that rows are in
+        self._broken = False
         self.path = Path(path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,6 +87,7 @@ class RecordTranscripts(VectorWrapper):
         options: dict[str, Any] | None = None,
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Resets the environment."""
+        self._require_whole()
         observations, infos = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
         begun = infos["_prompt"]
         self._episodes[begun] += 1
@@ -101,7 +103,14 @@ class RecordTranscripts(VectorWrapper):
         self, actions: Any
     ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Steps the environment."""
-        observations, rewards, terminated, truncated, infos = self.env.step(actions)
+        self._require_whole()
+        before = self._text_env.steps_taken
+        try:
+            observations, rewards, terminated, truncated, infos = self.env.step(actions)
+        except BaseException:
+            # A step that was taken, after which the next prompt could not be read, has no result.
+            self._broken = self._text_env.steps_taken != before
+            raise
         done = terminated | truncated
         lines: list[dict[str, Any]] = [{"step": np.asarray(actions).tolist()}]
         own = infos.get("_judged_episode", np.zeros(self.num_envs, bool))
@@ -126,6 +135,13 @@ class RecordTranscripts(VectorWrapper):
         self._file.close()
         super().close(**kwargs)
 
+    def _require_whole(self) -> None:
+        if self._broken:
+            raise RecordingError(
+                f"{self.path} ends where a step failed after it was taken; what was recorded "
+                "before is whole. Record into another file"
+            )
+
     def _reply(self, infos: dict[str, Any], row: int, *, last: bool) -> dict[str, Any]:
         """One finished reply, as a line."""
         episode, feedback = infos["judged_episode"][row], infos["user_feedback"][row]
@@ -143,7 +159,14 @@ class RecordTranscripts(VectorWrapper):
                 "tokens": tokens,
                 "token_texts": token_texts(tokens, llm.decode(tokens), llm),
                 "fear": list(infos["token_fear"][row]),
-                "feedback": {**asdict(feedback), "components": dict(feedback.components)},
+                "feedback": {
+                    "score": float(feedback.score),
+                    "components": {name: float(x) for name, x in feedback.components.items()},
+                    "stance": feedback.stance,
+                    "says": feedback.says,
+                    "leaves": bool(feedback.leaves),
+                    "verdict": None if feedback.verdict is None else float(feedback.verdict),
+                },
                 "last": last,
             }
         }
@@ -164,6 +187,7 @@ class RecordTranscripts(VectorWrapper):
         except OSError as error:
             self._file.truncate(position)
             self._file.seek(position)
+            self._broken = True
             raise RecordingError(
                 f"cannot write {self.path}: {error.strerror}; what was recorded before is whole"
             ) from error
@@ -188,6 +212,9 @@ def _description(env: TextVectorEnv[Any]) -> dict[str, Any]:
         elif not isinstance(value, (str, int, float, bool, type(None))):
             value = ONLY_HERE
         options[field.name] = value
+    # Those of an LM given as an object are its own.
+    options["dtype"] = str(env.llm.dtype).removeprefix("torch.")
+    options["device"] = str(env.llm.device)
     return {
         "env_id": env.env_id,
         "num_envs": env.num_envs,

@@ -52,6 +52,9 @@ def rows_to_reset(
         ValueError: If the mask has another shape or type, no row in it, or a row that is still
             writing and gets no seed; or if the first reset is not of all rows.
     """
+    unknown = sorted(set(options or {}) - {"reset_mask"})
+    if unknown:
+        raise ValueError(f"unknown reset option {unknown[0]!r}; there is 'reset_mask' only")
     mask = (options or {}).get("reset_mask")
     if mask is None:
         return np.ones(len(done), bool)

@@ -132,7 +132,9 @@ class TextRows:
         )
         self._sequential = sequential
         self._ends = np.array(sorted(llm.end_of_turn), np.int64)
-        self._slots = llm.slots(num_rows, prefix=common_prefix([*self.prompt_tokens.values()]))
+        prompts = [*self.prompt_tokens.values()]
+        self._slots = llm.slots(num_rows, prefix=common_prefix(prompts))
+        self._slots.reserve(max(map(len, prompts)) + limit)
         self._generators = [np.random.default_rng() for _ in range(num_rows)]
 
     def seed(self, row: int, seed: int | None) -> None:
@@ -156,6 +158,12 @@ class TextRows:
         self.state.begun[rows] += 1
         self._begin_reply(rows, output)
         return output
+
+    def abandon(self, rows: np.ndarray) -> None:
+        """Empties rows whose prompt could not be read."""
+        lengths = self._slots.lengths.clone()
+        lengths[torch.from_numpy(rows)] = 0
+        self._slots.rewind(lengths)
 
     def note_tonic_fear(self, rows: np.ndarray, tonic_fear: np.ndarray) -> None:
         """Adds to the starts of episodes what fear was left when they began, `[B]`."""
@@ -310,7 +318,7 @@ class TextRows:
 
     def go_back(self, mark: RowsMark) -> None:
         """Forgets what was appended since a mark; what is behind a row's length is never read."""
-        self._slots.lengths = mark.slots
+        self._slots.rewind(mark.slots)
         for name, value in mark.arrays.items():
             setattr(self.state, name, value)
         self.said, self.turns = mark.said, mark.turns

@@ -130,6 +130,13 @@ class TokenPerActionWriter(Writer[Options]):
     def write(self, actions: np.ndarray, running: np.ndarray) -> Written:
         """Writes the chosen tokens."""
         tokens, own, prior = self.choose(actions)
+        impossible = running & np.isneginf(own)
+        if impossible.any():
+            row = int(impossible.argmax())
+            raise ValueError(
+                f"action {actions[row]} of row {row} is the token {tokens[row]}, to which "
+                f"{self.rows.llm.name} gives no probability at all; choose another"
+            )
         fear = None if self.critic is None else self.critic.total_fear
         output = self.rows.append(tokens, own, running, fear)
         self.look(np.flatnonzero(running), output)

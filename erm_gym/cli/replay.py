@@ -35,6 +35,8 @@ class Replay(Command):
     """Language model, if it has another name or place than when it was recorded."""
     critic: str | None = None
     """Critic, if it had no name when it was recorded."""
+    device: str | None = None
+    """Device of the language model, if it is another one here."""
 
     def run(self, console: Console) -> Outcome:
         """Shows the first episodes, then simulates all of them."""
@@ -59,6 +61,7 @@ class Replay(Command):
                 recording,
                 llm=self.llm,
                 critic=self.critic,
+                device=self.device,
                 progress=lambda done, total: display.update(
                     "simulating", done, total, unit="events"
                 ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,7 @@ def replay(
     *,
     llm: str | None = None,
     critic: str | None = None,
+    device: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Replay:
     """Simulates a recording again: the same environment, resets and actions.
@@ -105,6 +107,7 @@ def replay(
         recording: What was recorded.
         llm: The LM, if it has another name here.
         critic: The critic, if it was no name.
+        device: Where the LM runs, if it is another place.
         progress: Called with the steps done and all steps.
 
     Returns:
@@ -113,8 +116,9 @@ def replay(
     Raises:
         RecordingError: If the LM is another one, or what is needed has no name.
     """
-    envs = _environment(recording, llm, critic)
+    envs = _environment(recording, llm, critic, device)
     written: list[list[int]] = []
+    stopped: Exception | None = None
     same_step = envs.metadata["autoreset_mode"].value == "SameStep"
     try:
         for number, event in enumerate(recording.events):
@@ -124,7 +128,11 @@ def replay(
                 actions = np.array(event["step"])
                 if actions.dtype == np.float64:
                     actions = actions.astype(np.float32)
-                *_, infos = envs.step(actions)
+                try:
+                    *_, infos = envs.step(actions)
+                except (ValueError, RuntimeError, FloatingPointError) as error:
+                    stopped = error  # what differed before made this step impossible
+                    break
                 own = _replies(infos)
                 written += own + (_replies(infos.get("final_info", {})) if same_step else [])
             if progress is not None:
@@ -141,6 +149,7 @@ def replay(
     if differing:
         first = differing[0]
         place = f"row {first['row']}, episode {first['episode']}, turn {first['turn']}"
+        place += f" ({stopped})" if stopped else ""
     return Replay(
         replies=len(recorded), equal=len(recorded) - len(differing), first_difference=place
     )
@@ -152,12 +161,16 @@ def _replies(infos: dict[str, Any]) -> list[list[int]]:
     return [infos["judged_episode"][row].tokens.tolist() for row in rows]
 
 
-def _environment(recording: Recording, llm: str | None, critic: str | None) -> TextVectorEnv[Any]:
+def _environment(
+    recording: Recording, llm: str | None, critic: str | None, device: str | None
+) -> TextVectorEnv[Any]:
     header = recording.header
     options = {**header["options"], "render_mode": None, "user": _RecordedUser(recording)}
     options["prompts"] = prompts_of(options["prompts"])
     if llm is not None:
         options["llm"] = llm
+    if device is not None:
+        options["device"] = device
     if critic is not None:
         options["critic"] = critic
     elif options["critic"] == ONLY_HERE:
@@ -179,13 +192,21 @@ def _environment(recording: Recording, llm: str | None, critic: str | None) -> T
 class _RecordedUser:
     """Answers as the user of a recording did."""
 
+    converses = True
+
     def __init__(self, recording: Recording) -> None:
-        self._answers = {
-            (reply["seed"], reply["turn"]): Feedback(**reply["feedback"])
-            for reply in recording.replies
-        }
+        # Equal seeds may come again; the answers to equal replies come in their order.
+        self._answers: dict[tuple[Any, ...], deque[Feedback]] = defaultdict(deque)
+        for reply in recording.replies:
+            key = reply["seed"], reply["turn"], tuple(reply["tokens"])
+            self._answers[key].append(Feedback(**reply["feedback"]))
 
     def __call__(self, episodes: Sequence[Episode], rng: np.random.Generator) -> list[Feedback]:
-        """What was answered then; to a reply that never ended then, silence."""
-        silence = Feedback(score=0.0)
-        return [self._answers.get((one.seed, len(one.turns)), silence) for one in episodes]
+        """What was answered then; to a reply that there was not, that the user leaves."""
+        return [self._answer(episode) for episode in episodes]
+
+    def _answer(self, episode: Episode) -> Feedback:
+        answers = self._answers.get(
+            (episode.seed, len(episode.turns), tuple(episode.tokens.tolist()))
+        )
+        return answers.popleft() if answers else Feedback(score=0.0, leaves=True)

@@ -178,7 +178,11 @@ class ConversingUser:
     Attributes:
         user: The inner user.
         config: Constants of the conversation.
+        converses: Marks a user that says what it has to say, and leaves when it wants to: it is
+            not given words a second time. Any other user may have this mark, too.
     """
+
+    converses = True
 
     def __init__(self, user: User, config: ConversationConfig | None = None) -> None:
         self.user = user
@@ -194,7 +198,8 @@ class ConversingUser:
     def _react(self, episode: Episode, answer: Feedback) -> Feedback:
         state = UserState.of(episode, answer.score, self.config)
         ending = state.ending(self.config)
-        if ending is None and (answer.leaves or episode.last_turn):
+        leaves = answer.leaves or ending is not None
+        if ending is None and (leaves or episode.last_turn):
             ending = "out of time"
         situation = Situation.of(
             episode,
@@ -208,7 +213,7 @@ class ConversingUser:
         return replace(
             answer,
             says=answer.says or compose(situation, words),
-            leaves=ending is not None,
+            leaves=leaves,
             verdict=verdict if ending is not None else None,
         )
 
@@ -219,7 +224,8 @@ def make_conversing_user(
     """A user that holds conversations, from whatever `make_user` takes.
 
     Args:
-        user: A name, an object or a function; one that is a `ConversingUser` stays as it is.
+        user: A name, an object or a function; one that is marked by `converses = True`, as a
+            `ConversingUser` is, stays as it is.
         llm: The frozen LM that built-in users read replies with.
         config: Constants of the conversation, unless the user brings its own.
 
@@ -230,6 +236,6 @@ def make_conversing_user(
         UserError: If the name is unknown or the object is no user.
     """
     made = make_user(user, llm)
-    if isinstance(made.user, ConversingUser):
+    if getattr(made.user, "converses", False):
         return made
     return CheckedUser(made.name, ConversingUser(made, config))

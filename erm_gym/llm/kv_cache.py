@@ -47,16 +47,33 @@ class KVCache:
             value_like: `[n, H, t, D]` any values of the layer; their D may be another one.
         """
         if index not in self.layers:
-            self.layers[index] = self._empty(key_like), self._empty(value_like)
+            capacity = self.capacity
+            self.layers[index] = (
+                self._empty(key_like, capacity),
+                self._empty(value_like, capacity),
+            )
         return self.layers[index]
 
     def reserve(self, positions: int) -> None:
         """Makes room for that many positions in every row, and keeps what is there."""
         if positions <= self.capacity:
             return
-        self.capacity = -(-positions // GROWTH) * GROWTH
+        capacity = -(-positions // GROWTH) * GROWTH
         for index, (keys, values) in self.layers.items():  # one by one: never all of it twice
-            self.layers[index] = self._grown(keys), self._grown(values)
+            self.layers[index] = self._grown(keys, capacity), self._grown(values, capacity)
+        self.capacity = capacity  # last: what was interrupted is done again
+
+    def scrub(self, lengths: Tensor) -> None:
+        """Forgets what is behind every row's text: a mask hides numbers, but no nan.
+
+        Args:
+            lengths: Positions of every row, `[B]` int64.
+        """
+        for keys, values in self.layers.values():
+            places = torch.arange(keys.shape[2], device=keys.device)
+            behind = (places >= lengths.to(keys.device)[:, None])[:, None, :, None]
+            keys.masked_fill_(behind, 0.0)
+            values.masked_fill_(behind, 0.0)
 
     def copy(self, rows: Sequence[int], start: int, stop: int) -> Layers:
         """Copies of n rows' positions from `start` up to `stop`."""
@@ -78,14 +95,14 @@ class KVCache:
         """Bytes of all keys and values."""
         return nbytes(self.layers)
 
-    def _grown(self, old: Tensor) -> Tensor:
-        new = self._empty(old)
+    def _grown(self, old: Tensor, capacity: int) -> Tensor:
+        new = self._empty(old, capacity)
         new[:, :, : old.shape[2]] = old
         return new
 
-    def _empty(self, like: Tensor) -> Tensor:
+    def _empty(self, like: Tensor, capacity: int) -> Tensor:
         _, heads, _, size = like.shape
-        return like.new_zeros(self.num_rows, heads, self.capacity, size)
+        return like.new_zeros(self.num_rows, heads, capacity, size)
 
 
 def nbytes(layers: Layers) -> int:

@@ -92,6 +92,15 @@ class Slots:
         """Makes room for rows of that many positions at once, so that none is copied to grow."""
         self._cache.reserve(positions)
 
+    def rewind(self, lengths: torch.Tensor) -> None:
+        """Takes back what rows were appended.
+
+        Args:
+            lengths: Positions that every row had before, `[B]` int64; 0 empties it.
+        """
+        self.lengths = lengths.clone()
+        self._cache.scrub(self.lengths)
+
     def nbytes(self) -> int:
         """Bytes of the rows' keys and values, without the prefix and remembered prefills."""
         return self._cache.nbytes()
@@ -162,7 +171,8 @@ class Slots:
                     pooled=content.mean(dim=0, keepdim=True),
                 ),
             )
-            self._memory.remember(key, read[key])
+            if bool(torch.isfinite(read[key].output.logits).all()):
+                self._memory.remember(key, read[key])
         return read
 
     def _begin(self, slots: Sequence[int], start: int) -> None:

@@ -15,7 +15,8 @@ from erm_gym.emotion import EmotionalCritic
 from erm_gym.envs.text import RecordingError, RecordTranscripts
 from erm_gym.evaluation import read_recording, replay
 from erm_gym.evaluation.replaying import lines_of
-from erm_gym.llm import FrozenLLM
+from erm_gym.feedback import ConversationConfig, ConversingUser, make_user
+from erm_gym.llm import FrozenLLM, load_llm
 
 PROMPTS = ["Hi", "Please help me", "Why?", "What is it that you want?"]
 KINDS: dict[str, dict[str, Any]] = {
@@ -36,8 +37,8 @@ def record(path: Path, kind: str, steps: int = 12, **options: Any) -> None:
     settings = {**defaults, **KINDS[kind], **options}
     envs = gym.make_vec(f"erm_gym:ErmGym/{kind}-v0", num_envs=3, **settings)
     envs = RecordTranscripts(envs, path)
-    rng = np.random.default_rng()
-    observations, _ = envs.reset()
+    rng = np.random.default_rng(0)
+    observations, _ = envs.reset()  # from seeds that nobody knows but the recording
     for _ in range(steps):
         if kind == "EmotionControl":
             actions = rng.uniform(-1, 1, (3, 8)).astype(np.float32)
@@ -79,6 +80,7 @@ def test_what_was_recorded_can_be_torn_anywhere(tmp_path: Path) -> None:
         cut.write_bytes(data[: int(share * len(data))])
         report = replay(read_recording(cut))
         assert report.replies == report.equal <= whole
+    assert report.replies > 0
 
 
 def test_a_difference_is_told(tmp_path: Path) -> None:
@@ -136,3 +138,30 @@ def test_another_language_model_is_refused(tmp_path: Path) -> None:
     path.write_text("\n".join([json.dumps(changed), *rest]) + "\n")
     with pytest.raises(RecordingError, match="recorded with the LM another, but 'tiny' is"):
         replay(read_recording(path))
+
+
+def test_seeds_that_come_again_and_users_of_their_own(tmp_path: Path) -> None:
+    """The answers are those of the recording, whatever the seeds and whoever the user was."""
+    patient = ConversingUser(
+        make_user(moody, load_llm("tiny")), ConversationConfig(good_replies_needed=9)
+    )
+    options = {"prompts": PROMPTS, "max_new_tokens": 3, "max_turns": 5, "user": patient}
+    name = "erm_gym:ErmGym/Conversation-v0"
+    inner = gym.make_vec(name, num_envs=2, llm="tiny", keep_tonic_fear=True, **options)  # type: ignore[arg-type]
+    envs = RecordTranscripts(inner, tmp_path / "a.jsonl")
+    rng = np.random.default_rng(0)
+    for seed in (0, 0, [3, 3]):
+        envs.reset(seed=seed)
+        for _ in range(20):
+            envs.step(rng.integers(3, size=2))
+    report = replay(read_recording(envs.path))
+    assert report.replies == report.equal > 20
+
+
+def test_the_precision_is_that_of_the_model(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    record(path, "EmotionControl", llm=load_llm("tiny", dtype="bfloat16"))
+    recording = read_recording(path)
+    assert recording.header["options"]["dtype"] == "bfloat16"
+    report = replay(recording)
+    assert report.replies == report.equal > 0

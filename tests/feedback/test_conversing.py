@@ -71,7 +71,7 @@ def converse(
         )
         feedback = react(user, episode)
         turns += (Turn(said=episode.said, reply=reply, feedback=feedback),)
-        if feedback.leaves:
+        if feedback.leaves or episode.last_turn:
             break
     return [turn.feedback for turn in turns]
 
@@ -95,8 +95,9 @@ def test_any_user_can_converse(inner: Any, llm: FrozenLLM) -> None:
     for prompt in (RISKY, HARMLESS):
         feedback = converse(user, REPLIES, prompt=prompt, max_turns=5)
         assert all(own.says for own in feedback)
-        assert [own.leaves for own in feedback] == [False] * (len(feedback) - 1) + [True]
-        assert [own.verdict is None for own in feedback] == [not own.leaves for own in feedback]
+        assert not any(own.leaves for own in feedback[:-1])
+        assert feedback[-1].leaves or len(feedback) == 5
+        assert [own.verdict is None for own in feedback] == [True] * (len(feedback) - 1) + [False]
 
 
 def test_score_components_and_stance_are_the_inner_users(llm: FrozenLLM) -> None:
@@ -209,7 +210,8 @@ def test_saying_the_same_again_brings_the_user_no_further() -> None:
 )
 def test_verdicts_by_hand(scores: list[float], max_turns: int, verdict: float) -> None:
     feedback = converse(scripted(*scores, *[0.0] * 9), REPLIES, max_turns=max_turns)
-    assert [own.leaves for own in feedback] == [False] * (len(scores) - 1) + [True]
+    left = len(scores) < max_turns  # else the conversation ended without the user's doing
+    assert [own.leaves for own in feedback] == [False] * (len(scores) - 1) + [left]
     assert feedback[-1].verdict == pytest.approx(verdict)
 
 
@@ -239,7 +241,7 @@ def test_content_comes_before_anything_else() -> None:
 
 def test_a_single_turn_is_the_last() -> None:
     feedback = react(scripted(0.0), Episode(prompt=HARMLESS, reply="Hm"))
-    assert feedback.leaves and feedback.verdict == 0.0 and "oodbye" in feedback.says
+    assert not feedback.leaves and feedback.verdict == 0.0 and "oodbye" in feedback.says
 
 
 def test_an_inner_user_that_speaks_is_kept() -> None:

@@ -125,3 +125,85 @@ def test_logits_that_are_not_finite_are_named_and_harm_no_row(
         envs.step(actions[0])
     envs._rows._slots._forward = forward  # type: ignore[attr-defined]
     assert play(envs, actions) == play(twin, actions)
+
+
+def test_a_broken_step_leaves_nothing_broken_in_the_cache(llm: FrozenLLM) -> None:
+    """NaN in keys and values passes every mask: what is rolled back has to be wiped out."""
+    envs, twin = (make(llm, critic=None, max_new_tokens=6) for _ in range(2))
+    for env in (envs, twin):
+        env.reset(seed=0)
+        env.step(np.zeros(3, np.int64))
+    slots = envs.unwrapped._rows._slots  # type: ignore[attr-defined]
+    forward = slots._forward
+
+    def poison(step: Any) -> Any:
+        output = forward(step)
+        for keys, values in step.cache.layers.values():
+            length = int(step.positions[1, 0])
+            keys[1, :, length] = torch.nan
+            values[1, :, length] = torch.nan
+        return output._replace(logits=torch.full_like(output.logits, torch.nan))
+
+    slots._forward = poison
+    with pytest.raises(FloatingPointError):
+        envs.step(np.zeros(3, np.int64))
+    slots._forward = forward
+    for env in (envs, twin):  # a shorter text beside longer ones, which look past its end
+        env.reset(seed=[None, 5, None], options={"reset_mask": np.array([False, True, False])})  # type: ignore[arg-type]
+    assert play(envs, np.ones((8, 3), np.int64)) == play(twin, np.ones((8, 3), np.int64))
+
+
+def test_a_cache_that_could_not_grow_grows_later(llm: FrozenLLM) -> None:
+    slots = llm.slots(2)
+    slots.prefill([0, 1], [[3, 4], [5]])
+    cache = slots._cache
+    grown, capacity = cache._grown, cache.capacity
+    calls = []
+
+    def fail(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise MemoryError
+        return grown(*arguments)
+
+    cache._grown = fail  # type: ignore[method-assign, assignment]
+    with pytest.raises(MemoryError):
+        slots.reserve(capacity + 1)
+    cache._grown = grown  # type: ignore[method-assign]
+    tokens = list(range(3, 3 + capacity))
+    output = slots.extend([0], [tokens])
+    expected, _ = llm.recompute([3, 4, *tokens])
+    torch.testing.assert_close(output.logits[0], expected[-1], atol=1e-4, rtol=1e-4)
+
+
+def test_a_token_without_any_probability_is_named(llm: FrozenLLM) -> None:
+    """With a weight of 0, too, minus infinity would be no number in the reward."""
+    envs = make(llm, critic=None, k=259)
+    slots = envs.unwrapped._rows._slots  # type: ignore[attr-defined]
+    forward = slots._forward
+
+    def forbid(step: Any) -> Any:
+        output = forward(step)
+        logits = output.logits.clone()
+        logits[:, 7] = -torch.inf
+        return output._replace(logits=logits)
+
+    slots._forward = forbid
+    observations, _ = envs.reset(seed=0)
+    rank = int(np.flatnonzero(observations["candidates"][0] == 7)[0])
+    assert (
+        observations["action_mask"][0, rank] == 0 and observations["action_mask"].sum() == 3 * 258
+    )
+    with pytest.raises(ValueError, match=f"action {rank} of row 0 is masked"):
+        envs.step(np.array([rank, 0, 0]))
+    assert np.isfinite(envs.step(np.zeros(3, np.int64))[1]).all()
+
+
+def test_an_unknown_reset_option_and_a_picture_after_close_are_refused(llm: FrozenLLM) -> None:
+    envs = make(llm, critic=None, render_mode="ansi")
+    with pytest.raises(ValueError, match="unknown reset option 'reset_maks'"):
+        envs.reset(options={"reset_maks": np.ones(3, bool)})
+    envs.reset(seed=0)
+    envs.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        envs.render()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import gymnasium as gym
@@ -15,6 +16,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from erm_gym.emotion import EmotionalCritic
 from erm_gym.envs.text import RecordingError, RecordTranscripts
 from erm_gym.envs.text.recording import FORMAT, ONLY_HERE, prompts_of
+from erm_gym.feedback import Feedback
 from erm_gym.llm import FrozenLLM
 
 PROMPTS = ["Hi", "Please help me", "Why?"]
@@ -128,6 +130,41 @@ def test_an_interrupt_leaves_whole_lines(llm: FrozenLLM, tmp_path: Path) -> None
         envs.step(np.array([0, 1]))
     assert envs.path.read_bytes() == before
     assert [sorted(event) for event in lines(envs.path)[1:]].count(["reply"]) >= 2
+
+
+def test_a_step_that_was_taken_and_lost_ends_the_recording(llm: FrozenLLM, tmp_path: Path) -> None:
+    """The replies are finished, but the next prompts cannot be read: nothing to write."""
+    inner = make(llm, max_new_tokens=1)
+    envs = RecordTranscripts(inner, tmp_path / "a.jsonl")
+    envs.reset(seed=0)
+    before = envs.path.read_bytes()
+    slots = inner.unwrapped._rows._slots  # type: ignore[attr-defined]
+    prefill = slots.prefill
+
+    def interrupt(*arguments: Any) -> Any:
+        raise KeyboardInterrupt
+
+    slots.prefill = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        envs.step(np.array([0, 1]))
+    slots.prefill = prefill
+    with pytest.raises(RecordingError, match=r"a\.jsonl ends where a step failed"):
+        envs.step(np.array([0, 1]))
+    with pytest.raises(RecordingError, match="into another file"):
+        envs.reset(seed=1)
+    assert envs.path.read_bytes() == before
+
+
+def test_numbers_of_numpy_in_feedback_are_written(llm: FrozenLLM, tmp_path: Path) -> None:
+    def user(episodes: Any, rng: Any) -> list[Feedback]:
+        half: Any = np.float32(0.5)
+        return [Feedback(score=half, components=MappingProxyType({"a": half})) for _ in episodes]
+
+    envs = RecordTranscripts(make(llm, user=user, max_new_tokens=1), tmp_path / "a.jsonl")
+    envs.reset(seed=0)
+    envs.step(np.array([0, 1]))
+    reply = lines(envs.path)[-1]["reply"]
+    assert (reply["feedback"]["score"], reply["feedback"]["components"]) == (0.5, {"a": 0.5})
 
 
 class FullDisk:
