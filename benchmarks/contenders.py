@@ -185,9 +185,10 @@ def uncached(task: Task, samples: int, *, last_only: bool) -> Contender:
         start = task.clock()
         for text in texts:
             hidden = model.model(text, use_cache=False).last_hidden_state
-            if last_only:  # see `_read`
-                hidden = hidden[:, -1:]
-            model.lm_head(hidden)[:, -1].argmax(dim=-1)
+            if last_only:
+                model.lm_head(hidden[:, -1]).argmax(dim=-1)  # see `_read`
+            else:
+                model.lm_head(hidden)[:, -1].argmax(dim=-1)
         return (task.clock() - start) / count
 
     return run

@@ -43,13 +43,14 @@ def test_it_shows_and_simulates(run: Run, recording: Path, tmp_path: Path) -> No
 
 def test_a_difference_ends_with_1(run: Run, recording: Path) -> None:
     text = recording.read_text()
-    line = next(line for line in text.splitlines() if '"reply"' in line)
-    event = json.loads(line)
-    event["reply"]["tokens"][0] += 1
-    recording.write_text(text.replace(line, json.dumps(event)))
+    line = [line for line in text.splitlines() if '"reply"' in line][-1]
+    reply = json.loads(line)["reply"]
+    reply["tokens"][0] += 1
+    recording.write_text(text.replace(line, json.dumps({"reply": reply})))
     finished = run("replay", recording, "--show", 0)
     assert finished.code == 1
-    assert "8 of 9 replies" in finished.out and "row 0, episode 0, turn 0" in finished.out
+    place = f"row {reply['row']}, episode {reply['episode']}, turn {reply['turn']}"
+    assert "8 of 9 replies" in finished.out and place in finished.out
 
 
 def test_it_need_not_simulate(run: Run, recording: Path) -> None:
