@@ -16,18 +16,17 @@ from erm_gym.emotion import EmotionalCritic
 from erm_gym.envs.text.critic_rows import (
     FELT_SPACES,
     CriticRows,
-    CriticSnapshot,
     resolve_critic,
 )
 from erm_gym.envs.text.options import OptionError
 from erm_gym.envs.text.reaction import Reaction
 from erm_gym.envs.text.resets import row_seeds, rows_to_reset
 from erm_gym.envs.text.rows import EpisodeStart, RowsSnapshot, TextRows
+from erm_gym.envs.text.view import Observation, View, ViewSnapshot
 from erm_gym.envs.text.writer import Options, Writer, Written
 from erm_gym.feedback import CheckedUser, Feedback, load_prompts, make_user
 from erm_gym.llm import FrozenLLM, SlotOutput, load_llm
 
-Observation = dict[str, np.ndarray]
 Infos = dict[str, Any]
 
 
@@ -37,10 +36,8 @@ class TextSnapshot:
 
     rows: RowsSnapshot
     """Texts, KV cache, generators and prompts."""
-    critic: CriticSnapshot | None
-    """What the critic feels and remembers."""
-    view: dict[str, Any]
-    """What is seen and what is due: observation, logits, rewards so far, finished rows."""
+    view: ViewSnapshot
+    """What is seen and felt, and what is due."""
 
 
 class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
@@ -118,14 +115,7 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         self.single_action_space = self._writer.action_space()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._view: dict[str, Any] = {
-            "observation": {
-                name: np.zeros((num_envs, *box.shape), box.dtype)  # type: ignore[misc]
-                for name, box in common.items()
-            },
-            "prior_terms": np.zeros(num_envs),  # reward for fluent text in this episode
-            "done": np.zeros(num_envs, bool),  # rows that wait for a reset
-        }
+        self._view = View(num_envs, common, self._writer, self._critic_rows)
         self.steps_taken = 0
         self._started = False
         self._closed = False
@@ -193,7 +183,7 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         if seed is None and not self._started:
             seed = self.options.seed
         seeds = row_seeds(seed, self.num_envs)
-        mask = rows_to_reset(options, seeds, self._view["done"], started=self._started)
+        mask = rows_to_reset(options, seeds, self._view.done, started=self._started)
         anew = [row for row in np.flatnonzero(mask).tolist() if seeds[row] is not None]
         for row in anew if self._started else range(self.num_envs):
             self._rows.seed(row, seeds[row])
@@ -202,7 +192,7 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         infos: Infos = {}
         self._begin(np.flatnonzero(mask), infos)
         self._started = True
-        return self._copy_observation(), infos
+        return self._view.observations(), infos
 
     def replay(self, starts: Sequence[EpisodeStart | None]) -> tuple[Observation, Infos]:
         """Begins episodes again that were begun before.
@@ -231,7 +221,7 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         infos: Infos = {}
         self._begin(np.flatnonzero(begun), infos)
         self._started = True
-        return self._copy_observation(), infos
+        return self._view.observations(), infos
 
     def episode_start(self, row: int) -> EpisodeStart:
         """Where the episode that a row is in started, for `replay`."""
@@ -258,13 +248,13 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         if not self._started:
             raise RuntimeError("reset the environment before the first step")
         chosen = self._writer.check(actions)
-        mode, waiting = self.metadata["autoreset_mode"], self._view["done"]
+        mode, waiting = self.metadata["autoreset_mode"], self._view.done
         if mode == AutoresetMode.DISABLED and waiting.any():
             raise ValueError(
                 f"row {int(waiting.argmax())} has finished: reset it first with "
                 "options={'reset_mask': mask}"
             )
-        mark, kept = self._rows.mark(), self._keep()
+        mark, view = self._rows.mark(), self._view.snapshot()
         try:
             rewards, written, reactions = self._write(chosen, ~waiting)
             terminated, truncated = self._episode_ends(written, reactions)
@@ -273,28 +263,29 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
             infos: Infos = {}
             for row, reaction in reactions.items():
                 rewards[row] += reaction.feedback.score
+                self._view.terms["feedback"][row] += reaction.feedback.score
                 if not done[row]:
                     self._add_info(infos, self._turn_info(row, reaction), row)
                     continue
                 rewards[row] += self._final_reward(row, reaction)
                 info = self._final_info(row, reaction)
                 if mode == AutoresetMode.SAME_STEP:
-                    final = {"final_obs": self._row_observation(row), "final_info": info}
+                    final = {"final_obs": self._view.observation(row), "final_info": info}
                     self._add_info(infos, final, row)
                 else:
                     self._add_info(infos, info, row)
             self._go_on({row: each for row, each in reactions.items() if not done[row]})
         except BaseException:  # an interrupt, too, leaves the rows as they were
             self._rows.go_back(mark)
-            self._put_back(kept)
+            self._view.restore(view)
             raise
         self.steps_taken += 1
         # In NEXT_STEP, rows that wait begin anew in place of a step; in SAME_STEP none waits, but
         # for those whose next prompt could not be read.
-        self._view["done"] = waiting | done
+        self._view.done = waiting | done
         begin = waiting | done if mode == AutoresetMode.SAME_STEP else waiting
         self._begin(np.flatnonzero(begin), infos)
-        return self._copy_observation(), rewards, terminated, truncated, infos
+        return self._view.observations(), rewards, terminated, truncated, infos
 
     def _write(
         self, chosen: np.ndarray, running: np.ndarray
@@ -306,7 +297,7 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
             nothing = np.zeros(self.num_envs, bool)
             written = Written(prior=np.zeros(self.num_envs), ended=nothing, full=nothing)
         rewards = self.options.prior_weight * written.prior + 0.0  # and not minus zero
-        self._view["prior_terms"] += rewards
+        self._view.terms["prior"] += rewards
         self._see(np.flatnonzero(running))
         finished = np.flatnonzero(written.ended | written.full)
         return rewards, written, self._react(finished, written.ended)
@@ -357,10 +348,11 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         """Begins new episodes in rows."""
         if not len(rows):
             return
-        self._view["done"][rows] = True  # until all is well
+        self._view.done[rows] = True  # until all is well
         try:
             output = self._rows.begin(rows)
-            self._view["prior_terms"][rows] = 0.0
+            for term in self._view.terms.values():
+                term[rows] = 0.0
             if self._critic_rows is not None:
                 self._rows.note_tonic_fear(rows, self._critic_rows.tonic_fear)
                 self._critic_rows.begin(rows, self._rows.state.prompt_hidden)
@@ -368,19 +360,19 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         except BaseException:
             self._rows.abandon(rows)
             raise
-        self._view["done"][rows] = False
+        self._view.done[rows] = False
         for row in rows.tolist():
             self._add_info(infos, {"prompt": self._rows.prompts[row]}, row)
 
     def _read_on(self, rows: np.ndarray, output: SlotOutput) -> None:
         """Takes in what the LM says in rows that were just asked something."""
-        self._view["observation"]["prompt_hidden"][rows] = self._rows.state.prompt_hidden[rows]
+        self._view.own["prompt_hidden"][rows] = self._rows.state.prompt_hidden[rows]
         self._writer.look(rows, output)
         self._see(rows)
 
     def _see(self, rows: np.ndarray) -> None:
         """Fills the observation of rows from where they are."""
-        observation, state = self._view["observation"], self._rows.state
+        observation, state = self._view.own, self._rows.state
         observation["hidden"][rows] = state.hidden[rows]
         observation["progress"][rows, 0] = state.lengths[rows] / self.options.max_new_tokens
 
@@ -393,10 +385,7 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         return {
             **self._turn_info(row, reaction),
             "prompt": reaction.episode.prompt,
-            "reward_terms": {
-                "feedback": float(reaction.feedback.score),
-                "prior": float(self._view["prior_terms"][row]),
-            },
+            "reward_terms": {name: float(term[row]) for name, term in self._view.terms.items()},
         }
 
     def _final_reward(self, row: int, reaction: Reaction) -> float:
@@ -427,8 +416,7 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         self._require_open()
         if not self._started:
             raise RuntimeError("reset the environment before the first snapshot")
-        view, critic = self._keep()
-        return TextSnapshot(rows=self._rows.snapshot(), critic=critic, view=view)
+        return TextSnapshot(rows=self._rows.snapshot(), view=self._view.snapshot())
 
     def restore(self, snapshot: TextSnapshot) -> Observation:
         """Goes back to a snapshot of this environment, or of one with the same options.
@@ -441,36 +429,9 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         """
         self._require_open()
         self._rows.restore(snapshot.rows)
-        self._put_back((_copied(snapshot.view), snapshot.critic))
+        self._view.restore(snapshot.view)
         self._started = True
-        return self._copy_observation()
-
-    def _keep(self) -> tuple[dict[str, Any], CriticSnapshot | None]:
-        """Everything but the rows, independent of what happens to it later."""
-        view = {
-            "own": self._view,
-            "shown": self._writer.observation,
-            "hidden": self._writer.hidden_state,
-        }
-        critic = None if self._critic_rows is None else self._critic_rows.snapshot()
-        return _copied(view), critic
-
-    def _put_back(self, kept: tuple[dict[str, Any], CriticSnapshot | None]) -> None:
-        view, critic = kept
-        self._view = view["own"]
-        self._writer.observation, self._writer.hidden_state = view["shown"], view["hidden"]
-        if self._critic_rows is not None and critic is not None:
-            self._critic_rows.restore(critic)
-
-    def _observations(self) -> Observation:
-        felt = {} if self._critic_rows is None else self._critic_rows.felt
-        return {**self._view["observation"], **self._writer.observation, **felt}
-
-    def _row_observation(self, row: int) -> Observation:
-        return {name: value[row].copy() for name, value in self._observations().items()}
-
-    def _copy_observation(self) -> Observation:
-        return {name: value.copy() for name, value in self._observations().items()}
+        return self._view.observations()
 
     def _require_open(self) -> None:
         if self._closed:
@@ -495,13 +456,6 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         """Forgets the KV cache."""
         self._closed = True
         self._rows.close()
-
-
-def _copied(value: Any) -> Any:
-    """Arrays in dictionaries, copied; tensors are never written into here and stay the same."""
-    if isinstance(value, dict):
-        return {key: _copied(part) for key, part in value.items()}
-    return value.copy() if isinstance(value, np.ndarray) else value
 
 
 def _resolve_llm(options: Any) -> FrozenLLM:

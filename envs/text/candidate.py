@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import gymnasium as gym
@@ -79,11 +80,17 @@ class CandidateWriter(TokenPerActionWriter[CandidateOptions]):
         else:
             self.hidden_state["own_logprobs"][rows] = own.cpu().numpy()
 
+    @cached_property
+    def _end_of_turn(self) -> torch.Tensor:
+        """Tokens that end a turn, `[E]`."""
+        llm = self.rows.llm
+        return torch.tensor(sorted(llm.end_of_turn), dtype=torch.int64, device=llm.device)
+
     def _with_end_of_turn(
         self, logits: torch.Tensor, top: torch.Tensor, candidates: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The candidates with an end of turn among them, and which they are, `[n, k]` bool."""
-        end_of_turn = torch.tensor(sorted(self.rows.llm.end_of_turn), device=logits.device)
+        end_of_turn = self._end_of_turn
         if not len(end_of_turn):
             return top, candidates, torch.zeros_like(candidates, dtype=torch.bool)
         ends = torch.isin(candidates, end_of_turn)

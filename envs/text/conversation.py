@@ -20,6 +20,7 @@ from erm_gym.envs.text.single import make_single
 from erm_gym.envs.text.token import TokenWriter
 from erm_gym.envs.text.writer import Writer, Written
 from erm_gym.feedback import CheckedUser, Turn, make_conversing_user
+from erm_gym.llm import SlotOutput
 
 WRITERS: dict[str, type[Writer[Any]]] = {
     "candidates": CandidateWriter,
@@ -92,11 +93,6 @@ class ConversationVectorEnv(TextVectorEnv[ConversationOptions]):
     options_type = ConversationOptions
     env_id = "ErmGym/Conversation-v0"
 
-    def __init__(self, num_envs: int = 1, options: ConversationOptions | None = None) -> None:
-        """As `TextVectorEnv`."""
-        super().__init__(num_envs, options)
-        self._view["feedback_terms"] = np.zeros(num_envs)  # of the turns so far
-
     def make_user(self) -> CheckedUser:
         """The user, who is given words if it has none."""
         return make_conversing_user(self.options.user, self.llm)
@@ -120,14 +116,13 @@ class ConversationVectorEnv(TextVectorEnv[ConversationOptions]):
         terminated = np.zeros(self.num_envs, bool)
         truncated = np.zeros(self.num_envs, bool)
         for row, reaction in reactions.items():
-            self._view["feedback_terms"][row] += reaction.feedback.score
             leaves, says = reaction.feedback.leaves, reaction.feedback.says
             terminated[row] = leaves
             truncated[row] = not leaves and (
                 reaction.episode.last_turn or not self._rows.has_room(row, says)
             )
         for name in ("progress", "turn"):
-            self._view["observation"][name][terminated | truncated] = 1.0
+            self._view.own[name][terminated | truncated] = 1.0
         return terminated, truncated
 
     def _go_on(self, reactions: Mapping[int, Reaction]) -> None:
@@ -150,23 +145,15 @@ class ConversationVectorEnv(TextVectorEnv[ConversationOptions]):
             self._critic_rows.read(self._rows.state.prompt_hidden, spoken_to)
         self._read_on(rows, output)
 
-    def _see(self, rows: np.ndarray) -> None:
-        super()._see(rows)
+    def _read_on(self, rows: np.ndarray, output: SlotOutput) -> None:
+        super()._read_on(rows, output)
         over = [len(self._rows.turns[row]) / self.options.max_turns for row in rows.tolist()]
-        self._view["observation"]["turn"][rows, 0] = over
-
-    def _begin(self, rows: np.ndarray, infos: dict[str, Any]) -> None:
-        super()._begin(rows, infos)
-        self._view["feedback_terms"][rows] = 0.0
+        self._view.own["turn"][rows, 0] = over
 
     def _final_info(self, row: int, reaction: Reaction) -> dict[str, Any]:
         info = super()._final_info(row, reaction)
         verdict = reaction.feedback.verdict or 0.0
-        info["reward_terms"] = {
-            "feedback": float(self._view["feedback_terms"][row]),
-            "verdict": self.options.verdict_weight * verdict,
-            "prior": float(self._view["prior_terms"][row]),
-        }
+        info["reward_terms"]["verdict"] = self.options.verdict_weight * verdict
         return {**info, "verdict": verdict, "turns": len(self._rows.turns[row]) + 1}
 
     def _final_reward(self, row: int, reaction: Reaction) -> float:

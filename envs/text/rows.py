@@ -317,7 +317,7 @@ class TextRows:
         )
 
     def go_back(self, mark: RowsMark) -> None:
-        """Forgets what was appended since a mark; what is behind a row's length is never read."""
+        """Forgets what was appended since a mark, and wipes it out of the cache."""
         self._slots.rewind(mark.slots)
         for name, value in mark.arrays.items():
             setattr(self.state, name, value)

@@ -105,7 +105,7 @@ def test_the_words_are_what_a_chat_template_makes_of_them(llm: FrozenLLM) -> Non
         ]
     )
     assert int(env._rows._slots.lengths[0]) == len(expected)
-    observation = env.snapshot().view["own"]["observation"]
+    observation = env.snapshot().view.own
     np.testing.assert_allclose(observation["hidden"][0], llm.recompute(expected)[1][-1], atol=1e-3)
 
 

@@ -21,17 +21,6 @@ from erm_gym.llm import FrozenLLM
 PROMPTS = ["Hi", "Please help me"]
 
 
-@pytest.fixture
-def feeling_critic(llm: FrozenLLM) -> EmotionalCritic:
-    """A critic whose emotions depend on what it reads, so that a wrong input shows."""
-    critic = EmotionalCritic.for_llm(llm)
-    generator = torch.Generator().manual_seed(0)
-    for head in (critic.erm.heads, critic.fear_module.danger_net[-1]):
-        assert isinstance(head, torch.nn.Linear)
-        torch.nn.init.normal_(head.weight, std=0.5, generator=generator)
-    return critic
-
-
 def make(llm: FrozenLLM, critic: EmotionalCritic, num_envs: int = 2, **options: Any) -> VectorEnv:
     defaults = {"prompts": PROMPTS, "k": 6, "max_new_tokens": 3, "user": score(0.0)}
     return candidate_generation_vec(num_envs, llm=llm, critic=critic, **{**defaults, **options})
