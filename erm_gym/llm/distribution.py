@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 GROUP = 128
-"""Tokens whose largest logit is compared first, so that most of them are read only once."""
+"""Tokens whose largest logit is compared first, so that most of them are read only once. They stand
+far apart, because a CPU finds the largest of many columns faster than of many neighbours."""
 ROWS_AT_ONCE = 4
 """Rows whose float32 logits exist at one time: a few fit into the cache of a CPU core."""
 
@@ -39,8 +40,7 @@ def _normalisers(logits: Tensor, temperature: float) -> Tensor:
 def likeliest(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k largest logits and their tokens, as `topk` gives them.
 
-    They lie in the k groups of neighbours whose largest logits are the largest; only these groups
-    are sorted.
+    They lie in the k groups whose largest logits are the largest; only these groups are sorted.
 
     Args:
         logits: `[n, V]` of any floating dtype.
@@ -55,12 +55,11 @@ def likeliest(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
         values, tokens = logits.topk(k, dim=-1)
         return values, tokens
     split = groups * GROUP
-    grouped = logits[:, :split].view(rows, groups, GROUP)
-    best = grouped.amax(dim=-1).topk(k, dim=-1).indices.sort(dim=-1).values  # [n, k]
-    inside = grouped.gather(1, best[:, :, None].expand(-1, -1, GROUP)).flatten(1)  # [n, k * GROUP]
+    grouped = logits[:, :split].view(rows, GROUP, groups)  # token = place * groups + group
+    best = grouped.amax(dim=1).topk(k, dim=-1).indices.sort(dim=-1).values  # [n, k]
+    inside = grouped.gather(2, best[:, None].expand(-1, GROUP, -1)).flatten(1)  # [n, GROUP * k]
     pool = torch.cat([inside, logits[:, split:]], dim=-1)
     values, places = pool.topk(k, dim=-1)
-    group = best.gather(1, (places // GROUP).clamp(max=k - 1))
-    in_group = group * GROUP + places % GROUP
-    rest = places - k * GROUP + split
-    return values, torch.where(places < k * GROUP, in_group, rest)
+    in_group = places // k * groups + best.gather(1, places % k)
+    rest = places - GROUP * k + split
+    return values, torch.where(places < GROUP * k, in_group, rest)

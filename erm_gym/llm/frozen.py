@@ -12,7 +12,6 @@ import torch
 
 from erm_gym.llm.kv_cache import Forward, TransformersForward
 from erm_gym.llm.llama import LlamaForward
-from erm_gym.llm.packed import pack_linears
 from erm_gym.llm.slots import Slots
 
 MIDDLE_OF_STACK = 0.55
@@ -80,7 +79,6 @@ class FrozenLLM:
         self.end_of_turn = _end_of_turn(model, tokenizer)
         kind = LlamaForward if LlamaForward.fits(model) else TransformersForward
         self._forward: Forward = kind(model, self.layer, self.context_length)
-        pack_linears(model.base_model)  # not the head, whose weight may be the embedding
         living_llms[id(self)] = self
 
     @property

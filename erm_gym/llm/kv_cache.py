@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+from erm_gym.llm.packed import pack_linears
+
 GROWTH = 8
 """Positions by which a cache grows: what is reserved beyond the longest row is never more."""
 
@@ -128,12 +130,19 @@ class Step:
     """Rows of the cache, `[n]`; None if they are all of them, in order."""
 
     @cached_property
-    def _places(self) -> tuple[Tensor, slice, Tensor]:
-        """Index of the new tokens in keys or values; the same in every layer."""
-        rows = self.rows
-        if rows is None:
-            rows = torch.arange(len(self.ids), device=self.ids.device)
-        return rows[:, None], slice(None), self.positions
+    def _places(self) -> dict[int, Tensor]:
+        """Index `[n * t * H]` of the new tokens in `[B * H * T]`, by number H of heads."""
+        return {}
+
+    def _find_places(self, heads: int) -> Tensor:
+        """The same in nearly all layers, so that it is computed once."""
+        if heads not in self._places:
+            device = self.ids.device
+            rows = torch.arange(len(self.ids), device=device) if self.rows is None else self.rows
+            starts = rows[:, None] * heads + torch.arange(heads, device=device)  # [n, H]
+            places = starts[:, None] * self.cache.capacity + self.positions[:, :, None]
+            self._places[heads] = places.flatten()
+        return self._places[heads]
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Puts one layer's new keys and values in their places.
@@ -147,9 +156,11 @@ class Step:
             Keys and values `[n, H, T, D]`, all that the mask may look at; views if the step is of
             all rows.
         """
+        places = self._find_places(keys.shape[1])
         seen = []
         for cached, new in zip(self.cache.layer(layer, keys, values), (keys, values), strict=True):
-            cached[self._places] = new.transpose(1, 2)
+            states = new.transpose(1, 2).flatten(end_dim=2)  # [n * t * H, D]
+            cached.view(-1, states.shape[-1]).index_copy_(0, places, states)
             own = cached if self.rows is None else cached[self.rows]
             seen.append(own[:, :, : self.mask.shape[-1]])
         return seen[0], seen[1]
@@ -210,7 +221,7 @@ class TransformersForward:
     """The forward of any transformers model that takes a 4-D mask and `position_ids`."""
 
     def __init__(self, model: Any, layer: int, context_length: int) -> None:
-        """Remembers the model.
+        """Packs the model's weights.
 
         Args:
             model: A causal LM of transformers.
@@ -218,6 +229,7 @@ class TransformersForward:
             context_length: Positions that the model knows; a full row that sits out is behind them.
         """
         self._model = model
+        pack_linears(model.base_model)  # not the head, whose weight may be the embedding
         self._num_layers = model.config.get_text_config().num_hidden_layers
         self._layer = layer
         self._last_position = context_length - 1

@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from erm_gym.llm import FrozenLLM, load_llm
 from erm_gym.llm.kv_cache import Forward, KVCache, Step, TransformersForward
-from erm_gym.llm.llama import LlamaForward
+from erm_gym.llm.llama import LlamaForward, ResidualStream
 from erm_gym.llm.tiny import build_tiny_model
 
 ROPE = {"rope_type": "llama3", "rope_theta": 1e4, "factor": 4.0, "low_freq_factor": 1.0}
@@ -93,13 +93,32 @@ def test_joined_weights_are_the_model_s_own() -> None:
     block = model.model.layers[1]
     attention, mlp = block.self_attn, block.mlp
     groups = (attention.q_proj, attention.k_proj, attention.v_proj), (mlp.gate_proj, mlp.up_proj)
-    for parts, joined in zip(groups, forward._joined[1], strict=True):
+    own = forward._blocks[1]
+    for parts, joined in zip(groups, (own.qkv, own.gate_up), strict=True):
         assert isinstance(joined, partial)
         place = joined.keywords["weight"].untyped_storage().data_ptr()
         assert all(part.weight.untyped_storage().data_ptr() == place for part in parts)
     ids = torch.tensor([[1, 2, 3]])
     assert torch.equal(model(ids).logits, untouched(ids).logits)
     assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("rows", "size"), [(1, 16), (20, 576), (40, 48)])
+def test_the_norm_of_the_stream_is_rms_norm(rows: int, size: int, dtype: torch.dtype) -> None:
+    """Also of tiny states, in which epsilon counts; sqrt(48) is no bfloat16."""
+    generator = torch.Generator().manual_seed(0)
+    for scale in (3.0, 1e-3, 0.0):
+        states = (scale * torch.randn(rows, size, generator=generator)).to(dtype)
+        weight = torch.randn(size, generator=generator).to(dtype)
+        stream = ResidualStream(states, 1e-5)
+        stream.add(states)
+        assert torch.equal(stream.states, 2 * states)
+        expected = torch.nn.functional.rms_norm(
+            (2 * states).double(), (size,), weight.double(), 1e-5
+        )
+        error = (stream.normed(weight)[:rows] - expected).abs()
+        assert bool((error <= 4 * torch.finfo(dtype).eps * expected.abs() + 1e-6).all())
 
 
 def test_what_is_no_plain_llama_is_left_to_transformers() -> None:
