@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import zipfile
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from erm_gym.agents.sampling import SamplingAgent
 from erm_gym.agents.vec_env import GymnasiumVecEnv
 from erm_gym.emotion import EmotionalCritic
 from erm_gym.llm import FrozenLLM
+from erm_gym.suggestion import suggest
 
 Agent = BaseAlgorithm | SamplingAgent
 
@@ -77,9 +77,7 @@ def agent_spec(name: str) -> AgentSpec:
         AgentError: If the name is unknown; it suggests the nearest.
     """
     if name not in AGENTS:
-        close = difflib.get_close_matches(name, AGENTS, n=1, cutoff=0.4)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {agent_names()}"
-        raise AgentError(f"unknown agent {name!r}; {hint}")
+        raise AgentError(f"unknown agent {name!r}; {suggest(name, agent_names())}")
     return AGENTS[name]
 
 

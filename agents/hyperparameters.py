@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
+
+from erm_gym.suggestion import suggest
 
 Config = TypeVar("Config", "PPOConfig", "DQNConfig")
 
@@ -124,9 +125,7 @@ def checked_config(config: Config, changes: dict[str, Any]) -> Config:
     known = [field.name for field in fields(config)]
     for name in changes:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {known}"
-            raise AgentError(f"unknown hyperparameter {name!r}; {hint}")
+            raise AgentError(f"unknown hyperparameter {name!r}; {suggest(name, known)}")
     changed = replace(config, **changes)
     for name, allowed, valid in HYPERPARAMETER_RANGES:
         value = getattr(changed, name, None)

@@ -80,7 +80,7 @@ class Arguments:
     """Tokens of every prompt."""
     rounds: int = 5
     """Rounds in which every contender runs once; the median counts."""
-    seconds: float = 240.0
+    seconds: float = 900.0
     """A combination of B and N that takes longer ends after fewer rounds, but not before two."""
     slow_steps: int = 3
     """Steps over which the slowest contenders are timed."""

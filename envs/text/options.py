@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -16,6 +15,7 @@ from erm_gym.emotion import Clock, EmotionalCritic
 from erm_gym.feedback import Prompt, PromptPool, User
 from erm_gym.feedback.registry import RewardFunction
 from erm_gym.llm import DEFAULT_LLM, FrozenLLM
+from erm_gym.suggestion import suggest
 
 PROMPT_ORDERS = ("random", "sequential")
 RENDER_MODES = ("ansi", "rgb_array")
@@ -107,8 +107,7 @@ class TextEnvOptions:
         known = [field.name for field in fields(cls)]
         for name in options:
             if name not in known:
-                close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-                hint = f"did you mean {close[0]!r}?" if close else f"there are {known}"
+                hint = suggest(name, known)
                 raise OptionError(f"unknown option {name!r} of this environment; {hint}")
         return cls(**options)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ import numpy as np
 from erm_gym.feedback.episode import Episode, Feedback, User, UserError
 from erm_gym.feedback.risk_averse import RiskAverseUser
 from erm_gym.llm import FrozenLLM
+from erm_gym.suggestion import suggest
 
 RewardFunction = Callable[[str, str], float]
 """A user as a plain function `(prompt, reply) -> score in [-1, 1]`."""
@@ -46,9 +46,8 @@ def make_user(user: str | User | RewardFunction, llm: FrozenLLM) -> CheckedUser:
         return _as_user(user, _import(user))
     if isinstance(user, str):
         if user not in _BUILDERS:
-            close = difflib.get_close_matches(user, _BUILDERS, n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {user_names()}."
-            raise UserError(f"unknown user {user!r}; {hint} A 'package.module:name' works too.")
+            hint = suggest(user, user_names())
+            raise UserError(f"unknown user {user!r}; {hint} (or give 'package.module:name')")
         return CheckedUser(user, _BUILDERS[user](llm))
     return _as_user(getattr(user, "__name__", type(user).__name__), user)
 

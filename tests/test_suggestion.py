@@ -1,0 +1,12 @@
+"""Names that were mistyped."""
+
+from __future__ import annotations
+
+from erm_gym.suggestion import suggest
+
+
+def test_the_nearest_name_or_all_of_them() -> None:
+    names = ("ppo", "emotional-ppo", "feared-dqn")
+    assert suggest("emotinal-ppo", names) == "did you mean 'emotional-ppo'?"
+    assert suggest("zzz", names) == "there are ['ppo', 'emotional-ppo', 'feared-dqn']"
+    assert suggest("ppo", iter(())) == "there are []"
