@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from erm_gym.llm import FrozenLLM
+from erm_gym.llm.reading import read_layers
 
 LONGEST_REPLY = 64
 """Tokens of a reply that are read; what comes after them is not."""
@@ -37,8 +38,9 @@ def read_replies(
     read: list[tuple[Tensor, Tensor]] = []
     for first in range(0, len(texts), TEXTS_PER_REPORT):
         part = slice(first, first + TEXTS_PER_REPORT)
-        for states, start in zip(llm.hidden_states(texts[part]), starts[part], strict=True):
-            own = states.float().cpu()
+        states = read_layers(llm, texts[part], (llm.layer,))
+        for state, start in zip(states, starts[part], strict=True):
+            own = state[:, 0].float().cpu()
             read.append((own[len(llm.template) : len(start)], own[len(start) :]))
         progress(f"read {len(read)} of {len(texts)} texts")
     return read

@@ -196,40 +196,6 @@ class FrozenLLM:
         output = self.model(input_ids=ids, output_hidden_states=True, use_cache=False)
         return output.logits[0], output.hidden_states[self.layer][0]
 
-    @torch.no_grad()
-    def hidden_states(
-        self, sequences: Sequence[Sequence[int]], batch_size: int = 32
-    ) -> list[torch.Tensor]:
-        """Hidden states at `layer` of many sequences, without the LM head.
-
-        Args:
-            sequences: Token ids, one list per sequence, none empty.
-            batch_size: Sequences per forward; they are padded on the right.
-
-        Returns:
-            One tensor `[T_i, d]` per sequence, in the model's dtype and on its device.
-        """
-        order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
-        result: list[torch.Tensor] = [torch.empty(0)] * len(sequences)
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            width = max(len(sequences[i]) for i in rows)
-            ids = torch.zeros(len(rows), width, dtype=torch.int64)  # [n, T]
-            mask = torch.zeros(len(rows), width, dtype=torch.int64)
-            for row, i in enumerate(rows):
-                ids[row, : len(sequences[i])] = torch.tensor(list(sequences[i]))
-                mask[row, : len(sequences[i])] = 1
-            output = self.model.base_model(
-                input_ids=ids.to(self.device),
-                attention_mask=mask.to(self.device),
-                output_hidden_states=True,
-                use_cache=False,
-            )
-            hidden = output.hidden_states[self.layer]  # [n, T, d]
-            for row, i in enumerate(rows):
-                result[i] = hidden[row, : len(sequences[i])].clone()
-        return result
-
     @cached_property
     def hidden_statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and standard deviation `[d]` float32 of hidden states at `layer` over sample text.

@@ -130,19 +130,20 @@ class Step:
     """Rows of the cache, `[n]`; None if they are all of them, in order."""
 
     @cached_property
-    def _places(self) -> dict[int, Tensor]:
-        """Index `[n * t * H]` of the new tokens in `[B * H * T]`, by number H of heads."""
+    def _places_by_shape(self) -> dict[tuple[int, int], Tensor]:
+        """What `_places` found before: nearly all layers have the same shape."""
         return {}
 
-    def _find_places(self, heads: int) -> Tensor:
-        """The same in nearly all layers, so that it is computed once."""
-        if heads not in self._places:
+    def _places(self, heads: int, capacity: int) -> Tensor:
+        """Where the new tokens stand in keys or values `[B * H * T]`, `[n * t * H]` int64."""
+        shape = heads, capacity
+        if shape not in self._places_by_shape:
             device = self.ids.device
             rows = torch.arange(len(self.ids), device=device) if self.rows is None else self.rows
             starts = rows[:, None] * heads + torch.arange(heads, device=device)  # [n, H]
-            places = starts[:, None] * self.cache.capacity + self.positions[:, :, None]
-            self._places[heads] = places.flatten()
-        return self._places[heads]
+            places = starts[:, None] * capacity + self.positions[:, :, None]  # [n, t, H]
+            self._places_by_shape[shape] = places.flatten()
+        return self._places_by_shape[shape]
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Puts one layer's new keys and values in their places.
@@ -156,10 +157,10 @@ class Step:
             Keys and values `[n, H, T, D]`, all that the mask may look at; views if the step is of
             all rows.
         """
-        places = self._find_places(keys.shape[1])
         seen = []
         for cached, new in zip(self.cache.layer(layer, keys, values), (keys, values), strict=True):
             states = new.transpose(1, 2).flatten(end_dim=2)  # [n * t * H, D]
+            places = self._places(*cached.shape[1:3])  # its own T: growing may be half done
             cached.view(-1, states.shape[-1]).index_copy_(0, places, states)
             own = cached if self.rows is None else cached[self.rows]
             seen.append(own[:, :, : self.mask.shape[-1]])

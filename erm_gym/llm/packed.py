@@ -102,17 +102,24 @@ class PackedPart(nn.Module):
 
 def fast_rows(rows: int, like: Tensor) -> int:
     """The same number of rows, or a few more if packed products of tensors like this are faster."""
-    packable = like.dtype == torch.bfloat16 and like.device.type == "cpu"
-    return SLOW_ROWS[1] + 1 if packable and SLOW_ROWS[0] <= rows <= SLOW_ROWS[1] else rows
+    slow = SLOW_ROWS[0] <= rows <= SLOW_ROWS[1]
+    return SLOW_ROWS[1] + 1 if slow and _gains(like) else rows
 
 
 def can_pack(module: nn.Module) -> TypeGuard[nn.Linear]:
     """Whether a module is a plain linear map that gains from another layout on this machine."""
     return (
         type(module) is nn.Linear
-        and module.weight.dtype == torch.bfloat16
-        and module.weight.device.type == "cpu"
+        and _gains(module.weight)
         and not (module._forward_hooks or module._forward_pre_hooks)
+    )
+
+
+def _gains(tensor: Tensor) -> bool:
+    """Whether products of tensors like this gain from another layout on this machine."""
+    return (
+        tensor.dtype == torch.bfloat16
+        and tensor.device.type == "cpu"
         and torch.backends.mkldnn.is_available()
         and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     )

@@ -83,6 +83,27 @@ def test_it_equals_the_forward_of_transformers(changes: dict[str, Any], layer: i
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("rows", [1, 17, 32, 33])
+@pytest.mark.parametrize("changes", VARIANTS[:2])
+@torch.no_grad()
+def test_in_bfloat16_every_number_of_rows_is_near_the_exact_one(
+    changes: dict[str, Any], rows: int
+) -> None:
+    """Rows are added for some of them; the head is packed."""
+    ids = torch.randint(0, 50, (rows, 1), generator=torch.Generator().manual_seed(1))
+    zero = torch.zeros(rows, 1, dtype=torch.int64)
+    answers = []
+    for model in (build(**changes), build(**changes).bfloat16()):
+        cache = KVCache(rows)
+        cache.reserve(1)
+        mask = torch.ones(rows, 1, 1, 1, dtype=torch.bool)
+        step = Step(cache=cache, ids=ids, positions=zero, mask=mask, last=zero[:, 0])
+        answers.append(LlamaForward(model, 2, 256)(step))
+    for one, other in zip(*answers, strict=True):
+        assert one.shape == other.shape
+        torch.testing.assert_close(other.float(), one, atol=0.1, rtol=0.05)
+
+
 @torch.no_grad()
 def test_joined_weights_are_the_model_s_own() -> None:
     """Bit for bit the same, held once, and the model still works."""

@@ -76,13 +76,6 @@ def test_prompts_are_checked() -> None:
         llm.encode_prompt("x" * 600)
 
 
-def test_hidden_states_of_a_padded_batch_equal_single_ones() -> None:
-    llm = load_llm("tiny")
-    texts = [llm.encode_text(text) for text in ("a", "hello there", "medium")]
-    for tokens, hidden in zip(texts, llm.hidden_states(texts, batch_size=2), strict=True):
-        torch.testing.assert_close(hidden, llm.recompute(tokens)[1], atol=1e-4, rtol=1e-4)
-
-
 @pytest.mark.real_model
 def test_the_default_model_writes_sense() -> None:
     llm: FrozenLLM = load_llm(dtype="bfloat16")

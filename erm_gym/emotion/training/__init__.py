@@ -1,0 +1,1 @@
+"""Training of an emotional critic: labelled data, cached hidden states, and what they teach."""

@@ -1,0 +1,75 @@
+"""Labelled files: what they say, and what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from erm_gym.emotion.training.datasets import (
+    DataError,
+    LabelledTexts,
+    read_emobank,
+    read_goemotions,
+)
+
+HEADER = "id,V,A,D,text\n"
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "data"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_goemotions(tmp_path: Path) -> None:
+    path = write(tmp_path, 'I am "scared"\t14,27\tab1\nFine.\t4\tab2\n')
+    data = read_goemotions(path)
+    assert data.texts == ['I am "scared"', "Fine."]
+    assert data.values.nonzero().tolist() == [[0, 14], [0, 27], [1, 4]]
+    assert data.select(torch.tensor([1])).texts == ["Fine."]
+
+
+def test_other_line_breaks_are_text(tmp_path: Path) -> None:
+    path = write(tmp_path, HEADER + "a,3,3,3,one\u2028two\n")
+    assert read_emobank(path).texts == ["one\u2028two"]
+
+
+def test_emobank(tmp_path: Path) -> None:
+    path = write(tmp_path, HEADER + 'a,3.0,2.5,4.0,"Yes, ""no""."\nb,1,5,3,Two\n')
+    data = read_emobank(path)
+    assert data.texts == ['Yes, "no".', "Two"]
+    assert data.values.tolist() == [[3.0, 2.5, 4.0], [1.0, 5.0, 3.0]]
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "message"),
+    [
+        (read_goemotions, "", "no labelled texts"),
+        (read_goemotions, "no label\n", "line 1: expected text"),
+        (read_goemotions, "a\t1\tx\n \t1\tx\n", "line 2: the text is empty"),
+        (read_goemotions, "a\tjoy\tx\n", "line 1: labels are numbers"),
+        (read_goemotions, "a\t28\tx\n", "label 28 does not exist"),
+        (read_emobank, HEADER, "no labelled texts"),
+        (read_emobank, "id,V,A,text\na,3,3,b\n", r"lacks the columns \['D'\]"),
+        (read_emobank, HEADER + "a,3,x,3,b\n", "line 2: A is 'x'"),
+        (read_emobank, HEADER + "a,3,6,3,b\n", r"line 2: A is 6.0, not within \[1.0, 5.0\]"),
+        (read_emobank, HEADER + "a,nan,3,3,b\n", "line 2: V is nan"),
+        (read_emobank, HEADER + "a,3,3,3,\n", "line 2: the text is empty"),
+    ],
+)
+def test_bad_files(
+    tmp_path: Path, read: Callable[[Path], LabelledTexts], text: str, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        read(write(tmp_path, text))
+
+
+def test_a_missing_or_unreadable_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        read_goemotions(tmp_path / "none.tsv")
+    (tmp_path / "latin").write_bytes(b"caf\xe9\t1\tx\n")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_goemotions(tmp_path / "latin")
