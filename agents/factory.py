@@ -24,7 +24,7 @@ from erm_gym.agents.sampling import SamplingAgent
 from erm_gym.agents.vec_env import GymnasiumVecEnv
 from erm_gym.emotion import EmotionalCritic
 from erm_gym.llm import FrozenLLM
-from erm_gym.suggestion import suggest
+from erm_gym.llm.suggestion import suggest
 
 Agent = BaseAlgorithm | SamplingAgent
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
-from erm_gym.suggestion import suggest
+from erm_gym.llm.suggestion import suggest
 
 Config = TypeVar("Config", "PPOConfig", "DQNConfig")
 

@@ -15,7 +15,7 @@ from erm_gym.emotion import Clock, EmotionalCritic
 from erm_gym.feedback import Prompt, PromptPool, User
 from erm_gym.feedback.registry import RewardFunction
 from erm_gym.llm import DEFAULT_LLM, FrozenLLM
-from erm_gym.suggestion import suggest
+from erm_gym.llm.suggestion import suggest
 
 PROMPT_ORDERS = ("random", "sequential")
 RENDER_MODES = ("ansi", "rgb_array")

@@ -11,7 +11,7 @@ import numpy as np
 from erm_gym.feedback.episode import Episode, Feedback, User, UserError
 from erm_gym.feedback.risk_averse import RiskAverseUser
 from erm_gym.llm import FrozenLLM
-from erm_gym.suggestion import suggest
+from erm_gym.llm.suggestion import suggest
 
 RewardFunction = Callable[[str, str], float]
 """A user as a plain function `(prompt, reply) -> score in [-1, 1]`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from erm_gym.suggestion import suggest
+from erm_gym.llm.suggestion import suggest
 
 
 def test_the_nearest_name_or_all_of_them() -> None:
