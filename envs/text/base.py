@@ -13,11 +13,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from erm_gym.emotion import EmotionalCritic
-from erm_gym.envs.text.critic_rows import (
-    FELT_SPACES,
-    CriticRows,
-    resolve_critic,
-)
+from erm_gym.envs.text.critic_rows import FELT_SPACES, CriticRows, resolve_critic
 from erm_gym.envs.text.options import OptionError
 from erm_gym.envs.text.reaction import Reaction
 from erm_gym.envs.text.resets import row_seeds, rows_to_reset

@@ -172,8 +172,9 @@ def ranking_accuracy(scores: Tensor, risk: Tensor) -> float:
     Returns:
         In [0, 1], ties counted half; nan if the examples lack either kind.
     """
-    risky, harmless = scores[risk > 0.5], scores[risk <= 0.5]
-    if not len(risky) or not len(harmless):
+    from sklearn.metrics import roc_auc_score  # a second that only training needs
+
+    risky = risk > 0.5
+    if bool(risky.all()) or not bool(risky.any()):
         return math.nan
-    difference = risky.unsqueeze(1) - harmless  # [risky, harmless]
-    return float(((difference > 0).double() + 0.5 * (difference == 0).double()).mean())
+    return float(roc_auc_score(risky.cpu().numpy(), scores.double().cpu().numpy()))

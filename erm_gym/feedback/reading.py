@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from erm_gym.llm import FrozenLLM
-from erm_gym.llm.reading import read_layers
+from erm_gym.llm import FrozenLLM, read_layers
 
 LONGEST_REPLY = 64
 """Tokens of a reply that are read; what comes after them is not."""

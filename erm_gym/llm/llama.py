@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -192,9 +193,8 @@ class ResidualStream:
         self._count = count
         self._epsilon = epsilon
         self._length = states.new_full((len(self._wide), 1), length)
-        rounded = float(torch.tensor(length, dtype=states.dtype))
         on_cpu = states.device.type == "cpu"  # elsewhere RMSNorm is one operation
-        self._is_weight_norm = on_cpu and abs(rounded / length - 1) < LENGTH_ERROR
+        self._is_weight_norm = on_cpu and _is_exact(length, states.dtype)
 
     def __len__(self) -> int:
         """Number N of rows, without those added."""
@@ -215,6 +215,12 @@ class ResidualStream:
             return F.rms_norm(self._wide[:, :-1], (self._size,), weight, self._epsilon)
         scaled, _ = torch._weight_norm_interface(self._wide, self._length)
         return scaled[:, :-1] * weight
+
+
+@cache
+def _is_exact(number: float, dtype: torch.dtype) -> bool:
+    """Whether a dtype holds a number well enough to be the length of a row."""
+    return abs(float(torch.tensor(number, dtype=dtype)) / number - 1) < LENGTH_ERROR
 
 
 def _half_negated(sin: Tensor) -> Tensor:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from erm_gym.llm import load_llm
+from erm_gym.llm import load_llm, read_layers
 from erm_gym.llm import reading as reading_module
-from erm_gym.llm.reading import read_layers
 
 TEXTS = ("What is this?", "A", "The longest of the three texts, by some words at least.")
 

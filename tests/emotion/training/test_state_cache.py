@@ -12,8 +12,7 @@ import torch
 from erm_gym.emotion.training import state_cache as module
 from erm_gym.emotion.training.datasets import DataError
 from erm_gym.emotion.training.state_cache import ABOUT, STATES, StateCache
-from erm_gym.llm import FrozenLLM, load_llm
-from erm_gym.llm.reading import read_layers
+from erm_gym.llm import FrozenLLM, load_llm, read_layers
 
 TEXTS = ["One text.", "Another, longer text than that.", "a", "The fourth.", "And the last one!"]
 
