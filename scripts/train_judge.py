@@ -30,7 +30,12 @@ def main(arguments: Arguments) -> None:
     if arguments.llm != DEFAULT_LLM and arguments.out == Arguments.out:
         raise SystemExit("give another LM's weights a folder of their own with --out")
     llm = load_llm(arguments.llm, dtype="bfloat16")
-    judge, report = train_judge(llm, read_labelled_replies(), seed=arguments.seed, progress=print)
+    judge, report = train_judge(
+        llm,
+        read_labelled_replies(),
+        seed=arguments.seed,
+        progress=lambda done, total: print(f"read {done} of {total} texts"),
+    )
     judge.save(arguments.out / WEIGHTS)
     text = json.dumps(asdict(report), indent=2)
     (arguments.out / "stance_judge.json").write_text(text + "\n", encoding="utf-8")

@@ -84,18 +84,20 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         self.user = self.make_user()
         default_split = "train" if self.options.prompts == "default" else "all"
         self.prompts = load_prompts(self.options.prompts).split(self.options.split or default_split)
+        self.critic: EmotionalCritic | None = None
+        if self.options.critic is not None:
+            self.critic = resolve_critic(self.options.critic, self.llm)
         self._rows = TextRows(
             self.llm,
             self.prompts,
             num_envs,
             self.options.max_new_tokens,
             sequential=self.options.prompt_order == "sequential",
+            layers=() if self.critic is None else self.critic.config.layers,
         )
         self._check_room()
-        self.critic: EmotionalCritic | None = None
         self._critic_rows = None
-        if self.options.critic is not None:
-            self.critic = resolve_critic(self.options.critic, self.llm)
+        if self.critic is not None:
             self._critic_rows = CriticRows(
                 self.critic,
                 num_envs,
@@ -338,7 +340,7 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
             feedback = np.full(self.num_envs, np.nan, np.float32)
             for row, reaction in reactions.items():
                 feedback[row] = reaction.feedback.score
-        self._critic_rows.read(self._rows.state.hidden, running, feedback, over)
+        self._critic_rows.read_token(self._rows.state.token_states, running, feedback, over)
 
     def _begin(self, rows: np.ndarray, infos: Infos) -> None:
         """Begins new episodes in rows."""
@@ -351,7 +353,7 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
                 term[rows] = 0.0
             if self._critic_rows is not None:
                 self._rows.note_tonic_fear(rows, self._critic_rows.tonic_fear)
-                self._critic_rows.begin(rows, self._rows.state.prompt_hidden)
+                self._critic_rows.begin(rows, output)
             self._read_on(rows, output)
         except BaseException:
             self._rows.abandon(rows)

@@ -93,7 +93,7 @@ class ControlWriter(Writer[ControlOptions]):
         going = running.copy()
         for token in range(self.options.tokens_per_action):
             if token:
-                self.critic.read(self.rows.state.hidden, going)
+                self.critic.read_token(self.rows.state.token_states, going)
             tokens, own, under_prior = self._sample(actions)
             output = self.rows.append(tokens, own, going, self.critic.total_fear)
             self.look(np.flatnonzero(going), output)

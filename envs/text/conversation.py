@@ -140,9 +140,7 @@ class ConversationVectorEnv(TextVectorEnv[ConversationOptions]):
             turns.append(WrittenTurn(turn=turn, tokens=tokens, fear=fear))
         output = self._rows.go_on(rows, [each.feedback.says for each in reactions.values()], turns)
         if self._critic_rows is not None:
-            spoken_to = np.zeros(self.num_envs, bool)
-            spoken_to[rows] = True
-            self._critic_rows.read(self._rows.state.prompt_hidden, spoken_to)
+            self._critic_rows.listen(rows, output)
         self._read_on(rows, output)
 
     def _read_on(self, rows: np.ndarray, output: SlotOutput) -> None:

@@ -11,7 +11,7 @@ from gymnasium import spaces
 from erm_gym.emotion import Clock, CriticError, EmotionalCritic
 from erm_gym.emotion.checkpoint import shipped_names
 from erm_gym.emotion.critic import CriticState
-from erm_gym.llm import FrozenLLM
+from erm_gym.llm import FrozenLLM, SlotOutput
 
 FELT_SPACES: dict[str, spaces.Space[np.ndarray]] = {
     "emotion": spaces.Box(0.0, 1.0, (6,), np.float32),
@@ -33,10 +33,10 @@ class CriticSnapshot:
 class CriticRows:
     """What an emotional critic feels in each of B rows.
 
-    The critic reads `prompt_hidden` when a row begins or is spoken to, then `hidden` once per
-    token. The user's feedback reaches it with the last token of a reply. Because what it feels is
-    part of the observation, a policy that recomputes its log-probabilities feels what it felt when
-    it acted.
+    The critic reads all positions of what is said when a row begins or is spoken to, then one
+    position per token. The user's feedback reaches it with the last token of a reply. Because what
+    it feels is part of the observation, a policy that recomputes its log-probabilities feels what
+    it felt when it acted.
 
     Attributes:
         critic: The critic; it is not trained here.
@@ -79,20 +79,31 @@ class CriticRows:
         """`[B]` tonic fear as the next position finds it, in [0, 1]."""
         return self._state.tonic_fear.cpu().numpy()
 
-    def begin(self, rows: np.ndarray, prompt_hidden: np.ndarray) -> None:
+    def begin(self, rows: np.ndarray, prompts: SlotOutput) -> None:
         """Begins new episodes.
 
         Args:
-            rows: Numbers of the rows.
-            prompt_hidden: `[B, d]` float32; only those of `rows` are read.
+            rows: Numbers of the n rows.
+            prompts: What the LM made of their prompts, in their order.
         """
-        mask = np.zeros(len(prompt_hidden), bool)
+        mask = torch.zeros(len(self._state.tonic_fear), dtype=torch.bool)
         mask[rows] = True
-        on_device = torch.from_numpy(mask).to(self._state.tonic_fear.device)
         self._state = self.critic.reset(
-            self._state, on_device, keep_tonic_fear=self._keep_tonic_fear
+            self._state,
+            mask.to(self._state.tonic_fear.device),
+            keep_tonic_fear=self._keep_tonic_fear,
         )
-        self.read(prompt_hidden, mask)
+        self.listen(rows, prompts)
+
+    def listen(self, rows: np.ndarray, said: SlotOutput) -> None:
+        """Reads what the user says.
+
+        Args:
+            rows: Numbers of the n rows.
+            said: What the LM made of it, in their order.
+        """
+        tick = torch.full((len(rows),), self._clock == "token")
+        self._read(rows, said.states, tick, mask=said.mask)
 
     def set_tonic_fear(self, rows: list[int], tonic_fear: float) -> None:
         """Gives rows a tonic fear in [0, 1]; 0 as if they had lived through nothing."""
@@ -100,47 +111,56 @@ class CriticRows:
         values[rows] = tonic_fear
         self._state = replace(self._state, tonic_fear=values)
 
-    @torch.no_grad()
-    def read(
+    def read_token(
         self,
-        hidden: np.ndarray,
-        rows: np.ndarray,
+        states: np.ndarray,
+        running: np.ndarray,
         feedback: np.ndarray | None = None,
         episode_over: np.ndarray | None = None,
     ) -> None:
-        """Reads one more position in some rows.
+        """Reads one more token in some rows.
 
         Args:
-            hidden: `[B, d]` float32.
-            rows: `[B]` bool, who reads.
+            states: `[B, L, d]` float32, at the critic's layers.
+            running: `[B]` bool, who reads.
             feedback: `[B]` float32 scores in [-1, 1] of the replies that end here, nan elsewhere.
             episode_over: `[B]` bool, whose episode ends here.
         """
-        device = self._state.tonic_fear.device
+        rows = np.flatnonzero(running)
         if self._clock == "token":
-            tick = torch.ones(len(rows), dtype=torch.bool)
+            tick = np.ones(len(rows), bool)
         elif self._clock == "turn" and feedback is not None:
-            tick = ~torch.from_numpy(np.isnan(feedback))
+            tick = ~np.isnan(feedback[rows])
         elif self._clock == "episode" and episode_over is not None:
-            tick = torch.from_numpy(episode_over)
+            tick = episode_over[rows]
         else:
-            tick = torch.zeros(len(rows), dtype=torch.bool)
+            tick = np.zeros(len(rows), bool)
+        told = None if feedback is None else torch.from_numpy(feedback[rows])
+        self._read(rows, torch.from_numpy(states[rows])[:, None], torch.from_numpy(tick), told)
+
+    @torch.no_grad()
+    def _read(
+        self,
+        rows: np.ndarray,
+        states: torch.Tensor,
+        tick: torch.Tensor,
+        feedback: torch.Tensor | None = None,
+        mask: torch.Tensor | None = None,
+    ) -> None:
+        """Reads positions `[n, T, L, d]` in n rows; the rest as `EmotionalCritic.observe`."""
+        device = self._state.tonic_fear.device
+        numbers = torch.from_numpy(rows).to(device)
+        everyone = np.array_equal(rows, np.arange(len(self._state.tonic_fear)))
         signals, fear, state = self.critic.observe(
-            torch.from_numpy(hidden).to(device),
-            self._state,
-            None if feedback is None else torch.from_numpy(feedback).to(device),
+            states.to(device),
+            self._state if everyone else self._state.select(numbers),
+            None if feedback is None else feedback.to(device),
             tick.to(device),
+            mask,
         )
-        emotion, dread = signals.tensor.float().cpu().numpy(), fear.float().cpu().numpy()
-        if rows.all():
-            self._state = state
-            self.felt = {"emotion": emotion, "fear": dread}
-        else:
-            self._state = state.where(torch.from_numpy(rows).to(device), self._state)
-            self.felt = {
-                "emotion": np.where(rows[:, None], emotion, self.felt["emotion"]),
-                "fear": np.where(rows[:, None], dread, self.felt["fear"]),
-            }
+        self._state = state if everyone else self._state.put(numbers, state)
+        felt = {"emotion": signals.tensor.float().cpu().numpy(), "fear": fear.float().cpu().numpy()}
+        self.felt = {name: _with_rows(old, rows, felt[name]) for name, old in self.felt.items()}
 
     def snapshot(self) -> CriticSnapshot:
         """Everything; what is kept is replaced and never written into, so nothing is copied."""
@@ -149,6 +169,13 @@ class CriticRows:
     def restore(self, snapshot: CriticSnapshot) -> None:
         """Goes back to a snapshot."""
         self._state, self.felt = snapshot.state, snapshot.felt
+
+
+def _with_rows(array: np.ndarray, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """A copy of an array in which some rows have new values."""
+    changed = array.copy()
+    changed[rows] = values
+    return changed
 
 
 def resolve_critic(critic: str | EmotionalCritic, llm: FrozenLLM) -> EmotionalCritic:

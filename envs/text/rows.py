@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -86,6 +87,7 @@ class _Arrays:
     reply_hidden: np.ndarray  # [B, L, d] float32
     hidden: np.ndarray  # [B, d] float32, at the last token of prompt or reply
     prompt_hidden: np.ndarray  # [B, d] float32, mean over the prompt's own tokens
+    token_states: np.ndarray  # [B, L, d] float32, of the last token, at the critic's layers
 
 
 class TextRows:
@@ -101,7 +103,14 @@ class TextRows:
     """
 
     def __init__(
-        self, llm: FrozenLLM, pool: PromptPool, num_rows: int, limit: int, *, sequential: bool
+        self,
+        llm: FrozenLLM,
+        pool: PromptPool,
+        num_rows: int,
+        limit: int,
+        *,
+        sequential: bool,
+        layers: Sequence[int] = (),
     ) -> None:
         """Tokenises the prompts; nothing is begun yet.
 
@@ -111,6 +120,7 @@ class TextRows:
             num_rows: Number B of rows, >= 1.
             limit: Number L of tokens that a reply may have.
             sequential: Whether of B rows, row i is asked prompts i, i + B, ... and not random ones.
+            layers: Layers that the critic reads; none without a critic.
         """
         self.llm = llm
         self.pool = pool
@@ -129,11 +139,12 @@ class TextRows:
             reply_hidden=np.zeros((num_rows, limit, llm.hidden_size), np.float32),
             hidden=np.zeros((num_rows, llm.hidden_size), np.float32),
             prompt_hidden=np.zeros((num_rows, llm.hidden_size), np.float32),
+            token_states=np.zeros((num_rows, len(layers), llm.hidden_size), np.float32),
         )
         self._sequential = sequential
         self._ends = np.array(sorted(llm.end_of_turn), np.int64)
         prompts = [*self.prompt_tokens.values()]
-        self._slots = llm.slots(num_rows, prefix=common_prefix(prompts))
+        self._slots = llm.slots(num_rows, prefix=common_prefix(prompts), layers=layers)
         self._slots.reserve(max(map(len, prompts)) + limit)
         self._generators = [np.random.default_rng() for _ in range(num_rows)]
 
@@ -243,6 +254,7 @@ class TextRows:
         state.fear[places] = np.nan if fear is None else fear[rows]
         state.hidden[rows] = output.hidden.float().cpu().numpy()
         state.reply_hidden[places] = state.hidden[rows]
+        state.token_states[rows] = output.states[:, 0].float().cpu().numpy()
         state.lengths[rows] += 1
         return output
 
@@ -310,7 +322,7 @@ class TextRows:
             slots=self._slots.lengths.clone(),
             arrays={
                 name: getattr(self.state, name).copy()
-                for name in ("lengths", "hidden", "prompt_hidden")
+                for name in ("lengths", "hidden", "prompt_hidden", "token_states")
             },
             said=list(self.said),
             turns=list(self.turns),

@@ -13,7 +13,9 @@ from erm_gym.cli.compare import Compare
 from erm_gym.cli.console import output_console, print_error, print_place
 from erm_gym.cli.demo import Demo
 from erm_gym.cli.doctor import Doctor
+from erm_gym.cli.erm import EvaluateERM, TrainERM
 from erm_gym.cli.evaluate import Evaluate
+from erm_gym.cli.feel import Feel
 from erm_gym.cli.replay import Replay
 from erm_gym.cli.train import Train
 from erm_gym.evaluation import RunError
@@ -23,6 +25,12 @@ Commands = (
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Replay, tyro.conf.subcommand("replay")]
+    | Annotated[
+        Annotated[TrainERM, tyro.conf.subcommand("train")]
+        | Annotated[EvaluateERM, tyro.conf.subcommand("eval")],
+        tyro.conf.subcommand("erm", description="Train and measure emotional critics."),
+    ]
+    | Annotated[Feel, tyro.conf.subcommand("feel")]
     | Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )
@@ -100,6 +108,8 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     """Errors whose message is for the user; imported late because their modules load torch."""
     from erm_gym.agents import AgentError
     from erm_gym.emotion import CriticError
+    from erm_gym.emotion.training.datasets import DataError
+    from erm_gym.emotion.training.supervised import TrainingDiverged
     from erm_gym.envs.text import OptionError, RecordingError
     from erm_gym.feedback import JudgeError, PromptError, UserError
     from erm_gym.llm import LLMError
@@ -107,11 +117,13 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     return (
         AgentError,
         CriticError,
+        DataError,
         JudgeError,
         LLMError,
         OptionError,
         PromptError,
         RecordingError,
         RunError,
+        TrainingDiverged,
         UserError,
     )

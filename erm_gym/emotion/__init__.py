@@ -4,8 +4,8 @@ from erm_gym.emotion.categories import CATEGORIES, category_ids
 from erm_gym.emotion.checkpoint import shipped_names
 from erm_gym.emotion.config import CriticConfig, CriticError
 from erm_gym.emotion.critic import CriticState, EmotionalCritic
-from erm_gym.emotion.danger import DangerReport, ranking_accuracy, train_danger_net
-from erm_gym.emotion.erm import EmotionalRewardModel, ERMState
+from erm_gym.emotion.detectors import DetectorReport, ranking_accuracy, train_detector
+from erm_gym.emotion.erm import AFFECT, EmotionalRewardModel, ERMConfig, ERMState, Reading
 from erm_gym.emotion.fear import Clock, FearConfig, FearModule
 from erm_gym.emotion.modulation import (
     LogitModulator,
@@ -16,13 +16,15 @@ from erm_gym.emotion.modulation import (
 from erm_gym.emotion.signals import EMOTIONS, EmotionalSignals
 
 __all__ = [
+    "AFFECT",
     "CATEGORIES",
     "EMOTIONS",
     "Clock",
     "CriticConfig",
     "CriticError",
     "CriticState",
-    "DangerReport",
+    "DetectorReport",
+    "ERMConfig",
     "ERMState",
     "EmotionalCritic",
     "EmotionalRewardModel",
@@ -31,10 +33,11 @@ __all__ = [
     "FearModule",
     "LogitModulator",
     "ModulationConfig",
+    "Reading",
     "TemperatureConfig",
     "TemperatureModulator",
     "category_ids",
     "ranking_accuracy",
     "shipped_names",
-    "train_danger_net",
+    "train_detector",
 ]

@@ -3,8 +3,8 @@
 A folder has `config.json` (a `CriticConfig`) and `model.safetensors`. Weights that were never
 trained are left out of the second: a part of the critic that still equals its seeded start is
 named in the file's metadata and built again from `CriticConfig.seed`. Token categories are stored
-as token ids. So a critic whose danger net alone was trained is a small file, whatever the
-vocabulary.
+as token ids, and the learned bias on tokens as the weights that are not 0. So a critic is a small
+file, whatever the vocabulary.
 """
 
 from __future__ import annotations
@@ -42,6 +42,9 @@ PARTS = (
     "modulator.scale",
 )
 """Prefixes of the weights that are stored, or left out, together."""
+BIAS = "modulator.W"
+"""Contrastive training leaves most of it at 0: stored are `.indices` `[2, N]` int64, emotion and
+token of each other weight, and `.values` `[N]`."""
 MASKS = tuple(f"modulator.{name}" for name in CATEGORIES)
 
 
@@ -64,6 +67,10 @@ def save(critic: EmotionalCritic, folder: Path) -> None:
         if all(torch.equal(weights[name], start[name]) for name in names):
             initial += names
     tensors = {name: tensor for name, tensor in weights.items() if name not in initial}
+    if BIAS in tensors:
+        bias = tensors.pop(BIAS)
+        indices = bias.view(torch.int32).nonzero().T.contiguous()  # by their bits: -0.0 is kept
+        tensors |= {f"{BIAS}.indices": indices, f"{BIAS}.values": bias[indices[0], indices[1]]}
     for category in CATEGORIES:
         tensors[f"category.{category}"] = critic.modulator.category(category).cpu()
     metadata = {"format": "pt", "initial": json.dumps(initial)}
@@ -116,6 +123,9 @@ def load(cls: type[Critic], model_id: str, config: dict[str, Any] | None, **hub:
         for category in CATEGORIES:
             ids = tensors.pop(f"category.{category}")
             critic.modulator.set_category(category, ids)
+        if f"{BIAS}.indices" in tensors:
+            indices, values = (tensors.pop(f"{BIAS}.{part}") for part in ("indices", "values"))
+            tensors[BIAS] = _dense(indices, values, critic.modulator.W.shape)
         missing, unexpected = critic.load_state_dict(tensors, strict=False)
     except (KeyError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[-1].strip().rstrip(".")
@@ -181,3 +191,13 @@ def _weights(critic: EmotionalCritic) -> dict[str, Tensor]:
         for name, tensor in state.items()
         if name not in MASKS
     }
+
+
+def _dense(indices: Tensor, values: Tensor, shape: torch.Size) -> Tensor:
+    """Return the matrix of a shape that has values `[N]` at indices `[2, N]`, and 0 elsewhere."""
+    limits = torch.tensor(shape)[:, None]
+    if indices.shape != (2, len(values)) or not bool(((indices >= 0) & (indices < limits)).all()):
+        raise ValueError(f"the weights of {BIAS} are not at places within {tuple(shape)}")
+    dense = torch.zeros(shape)
+    dense[indices[0], indices[1]] = values
+    return dense

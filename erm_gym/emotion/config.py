@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from erm_gym.emotion._checks import require_range
+from erm_gym.emotion.erm import ERMConfig
 from erm_gym.emotion.fear import FearConfig
 from erm_gym.emotion.modulation import ModulationConfig, TemperatureConfig
+from erm_gym.emotion.signals import EMOTIONS
 
 
 class CriticError(ValueError):
@@ -29,9 +31,14 @@ class CriticConfig:
     vocab_size: int
     """V, number of logits; at least 1."""
     layer: int
-    """Layer of the language model that the critic reads; at least 0, which is the embedding."""
+    """Layer of the language model that the FearModule reads; at least 0, which is the embedding."""
+    erm: ERMConfig
+    """Form of the ERM, and the layers that it reads."""
     trained: bool = False
     """Whether the ERM has been trained; the danger net does not count."""
+    thresholds: tuple[float, ...] = ()
+    """Probability above which each of the six emotions, then each of the ERM's labels, is said to
+    be there: the largest F1 on validation data. Empty unless the ERM has been trained."""
     keep_tonic_fear: bool = False
     """Whether tonic fear outlives the end of an episode."""
     seed: int = 0
@@ -48,6 +55,16 @@ class CriticConfig:
         require_range("CriticConfig", "vocab_size", self.vocab_size, 1, math.inf)
         require_range("CriticConfig", "layer", self.layer, 0, math.inf)
         require_range("CriticConfig", "seed", self.seed, 0, 2**63 - 1)
+        if len(self.thresholds) not in (0, len(EMOTIONS) + len(self.erm.labels)):
+            raise ValueError(
+                f"CriticConfig.thresholds has {len(self.thresholds)} entries for {len(EMOTIONS)} "
+                f"emotions and {len(self.erm.labels)} labels."
+            )
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The L layers of the language model that the critic reads, ascending."""
+        return tuple(sorted({self.layer, *self.erm.layers}))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CriticConfig:
@@ -60,6 +77,7 @@ class CriticConfig:
             ValueError: A key is unknown or missing, or a value is out of range.
         """
         parts = {
+            "erm": ERMConfig,
             "fear": FearConfig,
             "modulation": ModulationConfig,
             "temperature": TemperatureConfig,
@@ -68,10 +86,15 @@ class CriticConfig:
         try:
             for name, part in parts.items():
                 if name in own:
-                    own[name] = part(**own[name])
-            return cls(**own)
+                    own[name] = part(**{key: _frozen(value) for key, value in own[name].items()})
+            return cls(**{key: _frozen(value) for key, value in own.items()})
         except TypeError as error:
             known = [each.name for each in fields(cls)]
             raise ValueError(
                 f"{error}; the keys of a critic's configuration are {known}"
             ) from error
+
+
+def _frozen(value: Any) -> Any:
+    """JSON has lists where a configuration has tuples."""
+    return tuple(value) if isinstance(value, list) else value

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from erm_gym.emotion import checkpoint
 from erm_gym.emotion.categories import CATEGORIES, category_ids
 from erm_gym.emotion.config import CriticConfig
-from erm_gym.emotion.erm import EmotionalRewardModel, ERMState
+from erm_gym.emotion.erm import EmotionalRewardModel, ERMConfig, ERMState
 from erm_gym.emotion.fear import FearConfig, FearModule
 from erm_gym.emotion.modulation import (
     LogitModulator,
@@ -25,6 +25,9 @@ from erm_gym.emotion.signals import EmotionalSignals
 from erm_gym.emotion.state import BatchState
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from erm_gym.emotion.logits_processor import EmotionalLogitsProcessor
     from erm_gym.llm import FrozenLLM
 
 
@@ -58,10 +61,11 @@ class EmotionalCritic(
     against the language model when loaded; `erm_gym.emotion.checkpoint` tells what the files hold.
     After training the ERM, set `critic.config = dataclasses.replace(critic.config, trained=True)`.
 
-    >>> sizes = {"hidden_size": 8, "vocab_size": 9, "layer": 1}
+    >>> sizes = {"hidden_size": 8, "vocab_size": 9, "layer": 1, "erm": ERMConfig(layers=(1, 2))}
     >>> config = CriticConfig(llm_name="any", llm_fingerprint="0", **sizes)
     >>> critic = EmotionalCritic(config).eval()
-    >>> signals, fear, state = critic.observe(torch.ones(2, 8), critic.initial_state(2))
+    >>> hidden = torch.ones(2, 1, len(config.layers), 8)
+    >>> signals, fear, state = critic.observe(hidden, critic.initial_state(2))
     >>> signals.shape, fear.shape, critic.bias(signals, torch.tensor([[1, 2], [3, 4]])).shape
     (torch.Size([2, 6]), torch.Size([2, 2]), torch.Size([2, 2]))
 
@@ -79,10 +83,12 @@ class EmotionalCritic(
         self.config = config
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.erm = EmotionalRewardModel(config.hidden_size)
+            self.erm = EmotionalRewardModel(config.hidden_size, config.erm)
             self.fear_module = FearModule(config.hidden_size, config.fear)
         self.modulator = LogitModulator(config.vocab_size, config.modulation)
         self.temperature_modulator = TemperatureModulator(config.temperature)
+        self._fear_layer = config.layers.index(config.layer)
+        self._erm_layers = [config.layers.index(layer) for layer in config.erm.layers]
 
     @classmethod
     def for_llm(
@@ -91,6 +97,7 @@ class EmotionalCritic(
         *,
         seed: int = 0,
         keep_tonic_fear: bool = False,
+        erm: ERMConfig | None = None,
         fear: FearConfig | None = None,
         modulation: ModulationConfig | None = None,
         temperature: TemperatureConfig | None = None,
@@ -101,6 +108,7 @@ class EmotionalCritic(
             llm: The language model whose hidden states it will read.
             seed: Seed of the initial weights.
             keep_tonic_fear: Whether tonic fear outlives the end of an episode.
+            erm: Form of the ERM; None for `ERMConfig.for_depth`.
             fear: Constants of the FearModule.
             modulation: Constants of the LogitModulator.
             temperature: Constants of the TemperatureModulator.
@@ -112,6 +120,7 @@ class EmotionalCritic(
                 hidden_size=llm.hidden_size,
                 vocab_size=llm.vocab_size,
                 layer=llm.layer,
+                erm=erm or ERMConfig.for_depth(llm.num_layers),
                 seed=seed,
                 keep_tonic_fear=keep_tonic_fear,
                 fear=fear or FearConfig(),
@@ -136,32 +145,41 @@ class EmotionalCritic(
         state: CriticState,
         feedback: Tensor | None = None,
         tick: Tensor | None = None,
+        mask: Tensor | None = None,
     ) -> tuple[EmotionalSignals, Tensor, CriticState]:
-        """Take in one more position per row, and the user's feedback where there is any.
+        """Take in more positions per row, and the user's feedback where there is any.
 
+        The ERM reads position by position. To the FearModule the positions are one: their mean.
         Rows that are not to advance: keep theirs with `new_state.where(active, state)`.
 
         Args:
-            hidden: `[B, d]` hidden states, any floating dtype.
-            state: State before the position.
+            hidden: `[B, T, L, d]` hidden states at the layers `config.layers`, any floating dtype;
+                T is 1 for a token, or what a prompt has.
+            state: State before the positions.
             feedback: `[B]` scores in [-1, 1], nan where there is none; None for nowhere.
             tick: `[B]` bool, where the clock of the decay of tonic fear ticks; None for the default
                 of `FearConfig.clock`.
+            mask: `[B, T]` bool, False at padding; every row has a position that is none. None for
+                no padding.
 
         Returns:
             Signals `[B, 6]` as the policy feels them; fear `[B, 2]`, phasic and tonic, the latter
             with this feedback and before this decay, so that their maximum is total fear; and the
-            state after the position.
+            state after the positions.
 
         Raises:
             ValueError: `hidden` has another shape, or contains nan or infinity. The second is
                 checked on the CPU only: elsewhere it would wait for the device at every step.
         """
-        if hidden.device.type == "cpu" and not bool(torch.isfinite(hidden).all()):
-            bad = (~torch.isfinite(hidden).flatten(1).all(1)).nonzero().squeeze(-1).tolist()
-            raise ValueError(f"The hidden states of rows {bad} contain nan or infinity.")
-        felt, erm_state = self.erm.step(hidden, state.erm)
-        context = self.fear_module.pool(hidden, state.context, state.begun)
+        self._check_hidden(hidden)
+        for_erm, for_fear = hidden[:, :, self._erm_layers], hidden[:, :, self._fear_layer].float()
+        if mask is None and hidden.shape[1] == 1:
+            felt, erm_state = self.erm.step(for_erm[:, 0], state.erm)
+        else:
+            signals, erm_state = self.erm(for_erm, state.erm, mask)
+            felt = signals[:, -1]
+        said = for_fear.mean(1) if mask is None else _masked_mean(for_fear, mask)
+        context = self.fear_module.pool(said, state.context, state.begun)
         phasic, tonic, later = self.fear_module.step(context, state.tonic_fear, feedback, tick)
         total = torch.maximum(phasic, tonic)
         signals = felt.with_(
@@ -169,6 +187,17 @@ class EmotionalCritic(
         )
         following = CriticState(erm_state, later, context, torch.ones_like(state.begun))
         return signals, torch.stack([phasic, tonic], -1), following
+
+    def _check_hidden(self, hidden: Tensor) -> None:
+        sizes = len(self.config.layers), self.config.hidden_size
+        if hidden.ndim != 4 or not hidden.shape[1] or hidden.shape[2:] != sizes:
+            raise ValueError(
+                f"The critic reads hidden states [B, T, L, d] with L = {sizes[0]} (layers "
+                f"{self.config.layers}) and d = {sizes[1]}; got shape {tuple(hidden.shape)}."
+            )
+        if hidden.device.type == "cpu" and not bool(torch.isfinite(hidden).all()):
+            bad = (~torch.isfinite(hidden).flatten(1).all(1)).nonzero().squeeze(-1).tolist()
+            raise ValueError(f"The hidden states of rows {bad} contain nan or infinity.")
 
     def reset(
         self, state: CriticState, mask: Tensor, keep_tonic_fear: bool | None = None
@@ -193,6 +222,33 @@ class EmotionalCritic(
         """Return the sampling temperature `[...]`; see `TemperatureModulator`."""
         temperature: Tensor = self.temperature_modulator(signals)
         return temperature
+
+    def logits_processor(
+        self,
+        model: PreTrainedModel | FrozenLLM | None = None,
+        *,
+        strength: float = 1.0,
+        temperature: bool = False,
+        tonic_fear: float = 0.0,
+    ) -> EmotionalLogitsProcessor:
+        """Return what takes the critic into `model.generate` and into pipelines of transformers.
+
+        Args:
+            model: The model that is going to write; None for the only loaded `FrozenLLM` that the
+                critic was made for.
+            strength: Factor of the bias, at least 0.
+            temperature: Whether logits are also divided by the critic's temperature.
+            tonic_fear: Tonic fear in [0, 1] at the beginning of every text.
+
+        Raises:
+            CriticError: The critic was made for another model, or which model is not clear.
+            ValueError: An option is out of range.
+        """
+        from erm_gym.emotion.logits_processor import EmotionalLogitsProcessor  # loads transformers
+
+        return EmotionalLogitsProcessor(
+            self, model, strength=strength, temperature=temperature, tonic_fear=tonic_fear
+        )
 
     def notice(self) -> str | None:
         """Return one line to show to users if the ERM is untrained, else None."""
@@ -254,3 +310,9 @@ class EmotionalCritic(
         cls, *, model_id: str, config: dict[str, Any] | None = None, **hub: Any
     ) -> Self:
         return checkpoint.load(cls, model_id, config, **hub)
+
+
+def _masked_mean(states: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean `[B, d]` of states `[B, T, d]` over the positions of a mask `[B, T]`."""
+    total = states.masked_fill(~mask[..., None], 0.0).sum(1)
+    return total / mask.sum(1, keepdim=True)

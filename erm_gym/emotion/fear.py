@@ -59,9 +59,8 @@ class FearModule(nn.Module):
     by 0.9 where the clock ticks.
 
     Both nets end in a layer whose weights start at zero: an untrained danger net answers
-    sigmoid(-2) = 0.12 and an untrained pain net sigmoid(-4) = 0.02 to everything. The pain net
-    has no training procedure yet, so that phasic fear is the danger net's answer until
-    someone trains it.
+    sigmoid(-2) = 0.12 and an untrained pain net sigmoid(-4) = 0.02 to everything; `train_detector`
+    trains them.
 
     Source: emotional reward model (the project's seed document), FearModule.
     """

@@ -62,6 +62,15 @@ class BatchState:
 
         return self.combine(other, choose)
 
+    def put(self, rows: Tensor, other: Self) -> Self:
+        """Return the state in which some rows are another's.
+
+        Args:
+            rows: `[N]` int64 row numbers, each once.
+            other: State of N rows.
+        """
+        return self.combine(other, lambda own, others: own.index_copy(0, rows, others))
+
     def detach(self) -> Self:
         """Return the state cut off from the autograd graph."""
         return self.map(torch.Tensor.detach)

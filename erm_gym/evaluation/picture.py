@@ -54,6 +54,15 @@ def plot_comparison(results: dict[str, Any], path: Path) -> None:
     for axes in (curves, rates):
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=13)
+    save_picture(figure, path)
+
+
+def save_picture(figure: Figure, path: Path) -> None:
+    """Writes a figure as a PNG; missing folders are made.
+
+    Raises:
+        RunError: If the file cannot be written.
+    """
     try:
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format="png")

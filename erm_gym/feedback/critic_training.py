@@ -1,4 +1,4 @@
-"""Trains what an emotional critic knows about danger, on the risk of prompts."""
+"""Trains what a critic's FearModule knows: the risk of prompts, fear and reproach in words."""
 
 from __future__ import annotations
 
@@ -8,24 +8,33 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from erm_gym.emotion import DangerReport, EmotionalCritic, ranking_accuracy, train_danger_net
+from erm_gym.emotion import DetectorReport, EmotionalCritic, ranking_accuracy, train_detector
+from erm_gym.emotion.training.contexts import LabelledContexts
+from erm_gym.emotion.training.supervised import split_rows
 from erm_gym.feedback.judge import CAREFUL
 from erm_gym.feedback.prompts import Prompt, PromptPool
 from erm_gym.feedback.reading import read_replies
 from erm_gym.llm import FrozenLLM
 
 WRITTEN = "written"
-"""Source of the replies that the net is trained on."""
+"""Source of the replies that the nets are trained on."""
 READ_AT = (4, 12, 19)
 """Reply tokens after which the context is read as well, so that fear holds while a reply grows."""
+VALIDATION_SHARE = 0.1
+"""Share of the labelled texts that decides when to stop."""
+
+Examples = tuple[Tensor, Tensor]
+"""Contexts `[N, d]` and their labels `[N]`."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class CriticReport:
+class FearReport:
     """How well the danger net tells risky prompts from harmless ones."""
 
-    danger: DangerReport
-    """How the training went."""
+    danger: DetectorReport
+    """How the training of the danger net went."""
+    pain: DetectorReport | None
+    """The same of the pain net; None if there were no labelled texts."""
     test_auc: float
     """Probability that a risky test prompt looks more dangerous than a harmless one."""
     test_auc_in_replies: float
@@ -34,35 +43,41 @@ class CriticReport:
     """Share of risky test prompts with danger above 0.5."""
     test_harmless_above_half: float
     """Share of harmless test prompts with danger above 0.5."""
+    test_pain_above_half: float
+    """Share of test prompts, risky or not, with pain above 0.5: none of them is a reproach."""
 
 
-def train_critic(
+def train_fear_module(
+    critic: EmotionalCritic,
     llm: FrozenLLM,
     pool: PromptPool,
     replies: Sequence[dict[str, str]],
     *,
+    labelled: LabelledContexts | None = None,
     seed: int = 0,
-    progress: Callable[[str], None] = lambda message: None,
-) -> tuple[EmotionalCritic, CriticReport]:
-    """A critic for a frozen LM whose danger net knows the risk of the pool's training prompts.
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> FearReport:
+    """Train a critic's danger net on risk and fear, and its pain net on reproach.
 
-    The net sees the contexts that it will see when it acts: the mean over a prompt, and the leaky
-    mean after some tokens of a reply where one was written for the prompt. Both prompts of a
+    The danger net sees the contexts that it will see when it acts: the mean over a prompt, and the
+    leaky mean after some tokens of a reply where one was written for the prompt. Both prompts of a
     contrast pair get a careful reply or both a direct one, by turns, and an agent's own replies are
     left out: else the net would learn the caution of the answer instead of the risk of the
-    question. The ERM stays untrained.
+    question. Texts that people found afraid are dangerous as well. The pain net learns which texts
+    are negative feedback in words; no prompt of the pool is.
 
     Args:
+        critic: Its FearModule is trained in place.
         llm: The frozen LM.
         pool: Prompts with all three splits.
         replies: Labelled replies as `read_labelled_replies` gives them.
-        seed: Seed of the net and the batches.
-        progress: Called with a line of text now and then.
+        labelled: Labelled texts; None trains the danger net on the pool alone, and no pain net.
+        seed: Seed of the nets and the batches.
+        progress: Called with the number of texts that are read, and how many there are.
 
     Returns:
-        The critic, and how well it does on the held-out prompts.
+        How well it does on the held-out prompts.
     """
-    critic = EmotionalCritic.for_llm(llm, seed=seed)
     prompts = list(pool)
     chosen = _choose_replies(prompts, replies)
     read = read_replies(
@@ -70,7 +85,7 @@ def train_critic(
     )
     contexts = [_contexts(critic, *states) for states in read]
 
-    def gather(split: str, part: slice) -> tuple[Tensor, Tensor]:
+    def gather(split: str, part: slice) -> Examples:
         rows = [
             (own[part], prompt.risk)
             for own, prompt in zip(contexts, prompts, strict=True)
@@ -82,26 +97,49 @@ def train_critic(
         )
 
     after_prompts, in_replies = slice(0, 1), slice(1, None)
-    report = train_danger_net(
-        critic.fear_module,
-        *gather("train", slice(None)),
-        validation=gather("validation", after_prompts),
-        seed=seed,
-    )
+    train, validation = gather("train", slice(None)), gather("validation", after_prompts)
+    pain = None
+    if labelled is not None:
+        unhurt = [(hidden, torch.zeros_like(risk)) for hidden, risk in (train, validation)]
+        hurt = _split(labelled.hidden, labelled.reproach, seed)
+        pain = train_detector(
+            critic.fear_module,
+            "pain",
+            *_together(unhurt[0], hurt[0]),
+            validation=_together(unhurt[1], hurt[1]),
+            seed=seed,
+        )
+        afraid = _split(labelled.hidden, labelled.afraid, seed)
+        train, validation = _together(train, afraid[0]), _together(validation, afraid[1])
+    danger = train_detector(critic.fear_module, "danger", *train, validation=validation, seed=seed)
 
     @torch.no_grad()
-    def danger(part: slice) -> tuple[Tensor, Tensor]:
+    def felt(detector: Callable[[Tensor], Tensor], part: slice) -> Examples:
         states, risk = gather("test", part)
-        return critic.fear_module.danger(states.to(llm.device)).cpu(), risk
+        return detector(states.to(llm.device)).cpu(), risk
 
-    fear, risk = danger(after_prompts)
-    return critic, CriticReport(
-        danger=report,
+    fear, risk = felt(critic.fear_module.danger, after_prompts)
+    return FearReport(
+        danger=danger,
+        pain=pain,
         test_auc=ranking_accuracy(fear, risk),
-        test_auc_in_replies=ranking_accuracy(*danger(in_replies)),
+        test_auc_in_replies=ranking_accuracy(*felt(critic.fear_module.danger, in_replies)),
         test_risky_above_half=float((fear[risk > 0.5] > 0.5).float().mean()),
         test_harmless_above_half=float((fear[risk <= 0.5] > 0.5).float().mean()),
+        test_pain_above_half=float(
+            (felt(critic.fear_module.pain, after_prompts)[0] > 0.5).float().mean()
+        ),
     )
+
+
+def _split(hidden: Tensor, labels: Tensor, seed: int) -> tuple[Examples, Examples]:
+    """Labelled contexts to learn from, and those that decide when to stop."""
+    train, validation = map(torch.from_numpy, split_rows(len(labels), VALIDATION_SHARE, seed))
+    return (hidden[train], labels[train]), (hidden[validation], labels[validation])
+
+
+def _together(first: Examples, second: Examples) -> Examples:
+    return torch.cat([first[0], second[0]]), torch.cat([first[1], second[1]])
 
 
 def _choose_replies(

@@ -43,7 +43,7 @@ def train_judge(
     rows: Sequence[dict[str, str]],
     *,
     seed: int = 0,
-    progress: Callable[[str], None] = lambda message: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[StanceJudge, JudgeReport]:
     """Trains a judge on the frozen LM's hidden states.
 
@@ -55,7 +55,7 @@ def train_judge(
         llm: The frozen LM.
         rows: Labelled replies as `read_labelled_replies` gives them; all three splits.
         seed: Seed of the weights, the cuts and the batches.
-        progress: Called with a line of text now and then.
+        progress: Called with the number of texts that are read, and how many there are.
 
     Returns:
         The judge in evaluation mode, and what it reads right on the held-out splits.

@@ -17,7 +17,7 @@ def read_replies(
     llm: FrozenLLM,
     prompts: Sequence[str],
     replies: Sequence[str],
-    progress: Callable[[str], None] = lambda message: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[tuple[Tensor, Tensor]]:
     """Hidden states of prompts, and of replies read after them.
 
@@ -25,7 +25,7 @@ def read_replies(
         llm: The frozen LM.
         prompts: N prompts.
         replies: N replies; they may be empty.
-        progress: Called with a line of text now and then.
+        progress: Called with the number of texts that are read, and N.
 
     Returns:
         For each text `[P, d]` of the prompt's own tokens, without the chat template's before them,
@@ -41,5 +41,5 @@ def read_replies(
         for state, start in zip(states, starts[part], strict=True):
             own = state[:, 0].float().cpu()
             read.append((own[len(llm.template) : len(start)], own[len(start) :]))
-        progress(f"read {len(read)} of {len(texts)} texts")
+        progress(len(read), len(texts))
     return read

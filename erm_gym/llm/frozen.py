@@ -52,6 +52,7 @@ class FrozenLLM:
         model: The transformers model.
         tokenizer: Its tokenizer.
         layer: Index of the hidden layer that `hidden` outputs read; 0 is the embedding.
+        num_layers: Number of layers; hidden layers go from 0, the embedding, to this.
         hidden_size: Width d of the hidden states.
         vocab_size: Number V of token ids that the LM head scores.
         context_length: Largest number of tokens that the model can read.
@@ -72,6 +73,7 @@ class FrozenLLM:
         self.name = name
         self.source = source
         config = model.config.get_text_config()
+        self.num_layers: int = config.num_hidden_layers
         self.layer: int = max(1, round(MIDDLE_OF_STACK * config.num_hidden_layers))
         self.hidden_size: int = config.hidden_size
         self.vocab_size: int = self.token_embeddings.shape[0]
@@ -96,6 +98,12 @@ class FrozenLLM:
         """The model's own input embedding `[V, d]`, not a copy."""
         weight: torch.Tensor = self.model.get_input_embeddings().weight
         return weight
+
+    @cached_property
+    def num_parameters(self) -> int:
+        """Number of weights, each counted once: an LM head is often the embedding."""
+        tensors = self.model.state_dict().values()
+        return sum({tensor.data_ptr(): tensor.numel() for tensor in list(tensors)}.values())
 
     @property
     def fingerprint(self) -> str:
@@ -214,13 +222,17 @@ class FrozenLLM:
         length = next(i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
         return tuple(one[:length])
 
-    def slots(self, num_slots: int, prefix: Sequence[int] = ()) -> Slots:
+    def slots(
+        self, num_slots: int, prefix: Sequence[int] = (), layers: Sequence[int] = ()
+    ) -> Slots:
         """A KV cache of independent rows; see `Slots`.
 
         Args:
             num_slots: Number of rows, >= 1.
             prefix: Tokens that most prompts start with (see `common_prefix`), computed once; those
                 of the chat template if empty.
+            layers: Numbers of the layers, 0 to `num_layers`, whose hidden states are wanted of
+                every position; `layer` is always there.
         """
         return Slots(
             self._forward,
@@ -229,6 +241,7 @@ class FrozenLLM:
             context_length=self.context_length,
             template=self.template,
             prefix=prefix,
+            layers=layers,
         )
 
 

@@ -128,6 +128,8 @@ class Step:
     """Column of `ids` whose logits are wanted, `[n]`."""
     rows: Tensor | None = None
     """Rows of the cache, `[n]`; None if they are all of them, in order."""
+    layers: tuple[int, ...] = ()
+    """Numbers of the L further layers whose hidden states are wanted; 0 is the embedding."""
 
     @cached_property
     def _places_by_shape(self) -> dict[tuple[int, int], Tensor]:
@@ -176,6 +178,8 @@ class ForwardOutput(NamedTuple):
     """`[n, t, d]` of the layer that is read."""
     last: Tensor
     """`[n, d]` at the wanted columns, the input of the LM head."""
+    states: Tensor
+    """`[n, t, L, d]` of the layers that the step asks for."""
 
 
 class Forward(Protocol):
@@ -256,7 +260,20 @@ class TransformersForward:
             logits=output.logits[each, index],
             hidden=output.hidden_states[self._layer],
             last=output.hidden_states[-1][each, step.last],
+            states=stack_layers(
+                [output.hidden_states[layer] for layer in step.layers], output.hidden_states[0]
+            ),
         )
+
+
+def stack_layers(states: list[Tensor], like: Tensor) -> Tensor:
+    """Hidden states `[n, t, d]` of L layers as one tensor `[n, t, L, d]`; L may be 0.
+
+    Args:
+        states: One per layer.
+        like: `[n, t, d]`, of any layer.
+    """
+    return torch.stack(states, dim=2) if states else like.unsqueeze(2)[:, :, :0]
 
 
 def additive_mask(mask: Tensor, dtype: torch.dtype) -> Tensor:

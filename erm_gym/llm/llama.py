@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import LlamaForCausalLM
 
-from erm_gym.llm.kv_cache import ForwardOutput, Step, additive_mask
+from erm_gym.llm.kv_cache import ForwardOutput, Step, additive_mask, stack_layers
 from erm_gym.llm.packed import (
     PackedLinear,
     PackedPart,
@@ -137,7 +137,8 @@ class LlamaForward:
         rotated = self._heads + self._key_heads
         stream = ResidualStream(x.flatten(end_dim=1), self._epsilon)
         tokens = len(stream)
-        wanted = x
+        wanted = set(step.layers) | {self._layer}
+        states_of = {0: x}
         for index, block in enumerate(self._blocks):
             y = stream.normed(block.first_norm)
             states = block.qkv(y)[:tokens].view(rows, columns, -1, self._size)  # [n, t, H, D]
@@ -157,13 +158,16 @@ class LlamaForward:
             y = stream.normed(block.second_norm)
             gate, up = block.gate_up(y).chunk(2, dim=-1)
             stream.add(block.down(F.silu(gate).mul_(up)))
-            if index + 1 == self._layer < len(self._blocks):
-                wanted = stream.states.clone()
-        y = stream.normed(model.norm.weight)[:tokens]
-        if self._layer == len(model.layers):
-            wanted = y
-        last = y.view(*x.shape)[torch.arange(rows, device=x.device), step.last]  # [n, d]
-        return ForwardOutput(logits=self._head(last), hidden=wanted.view(*x.shape), last=last)
+            if index + 1 in wanted:
+                states_of[index + 1] = stream.states.clone().view(*x.shape)
+        states_of[len(self._blocks)] = y = stream.normed(model.norm.weight)[:tokens].view(*x.shape)
+        last = y[torch.arange(rows, device=x.device), step.last]  # [n, d]
+        return ForwardOutput(
+            logits=self._head(last),
+            hidden=states_of[self._layer],
+            last=last,
+            states=stack_layers([states_of[layer] for layer in step.layers], x),
+        )
 
 
 class ResidualStream:

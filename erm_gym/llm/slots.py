@@ -40,6 +40,7 @@ class _Prefix:
 
     layers: Layers
     hidden: torch.Tensor  # [P, d]
+    states: torch.Tensor  # [P, L, d]
 
 
 class Slots:
@@ -61,6 +62,7 @@ class Slots:
         context_length: int,
         template: Sequence[int] = (),
         prefix: Sequence[int] = (),
+        layers: Sequence[int] = (),
     ) -> None:
         """Allocates nothing until the first prefill; memory grows with the longest row.
 
@@ -71,6 +73,7 @@ class Slots:
             context_length: Longest row that the model can read.
             template: Tokens that start most prompts and say nothing; `pooled` leaves them out.
             prefix: Tokens that start most prompts, computed once; the template if empty.
+            layers: Numbers of the L layers whose hidden states are wanted of every position.
 
         Raises:
             ValueError: If `num_slots` is below 1.
@@ -85,6 +88,7 @@ class Slots:
         self._template = tuple(template)
         self._prefix_tokens = tuple(prefix) or self._template
         self._prefix: _Prefix | None = None
+        self._layers = tuple(layers)
         self._cache = KVCache(num_slots)
         self._memory = PrefillMemory(PREFILL_CACHE_BYTES)
 
@@ -115,7 +119,7 @@ class Slots:
 
         Returns:
             Logits and hidden states at each prompt's last token, in the order of `slots`; `pooled`
-            is over the whole prompt, without the template if it starts with that.
+            and `states` are of the whole prompt, without the template if it starts with that.
 
         Raises:
             ValueError: If a prompt is empty or longer than the context.
@@ -159,8 +163,13 @@ class Slots:
         skip = len(self._template)
         for row, ((key, slot), start) in enumerate(zip(slot_of.items(), starts, strict=True)):
             hidden = output.hidden[row, : len(key) - start]  # [t, d]
-            whole = torch.cat((self._prefix.hidden, hidden)) if start and self._prefix else hidden
-            content = whole[skip:] if key[:skip] == self._template and skip < len(key) else whole
+            states = output.states[row, : len(key) - start]  # [t, L, d]
+            content, seen = hidden, states
+            if start and self._prefix:
+                content = torch.cat((self._prefix.hidden, hidden))
+                seen = torch.cat((self._prefix.states, states))
+            if key[:skip] == self._template and skip < len(key):
+                content, seen = content[skip:], seen[skip:]
             read[key] = Prefill(
                 start=start,
                 layers=self._cache.copy([slot], start, len(key)),
@@ -169,6 +178,8 @@ class Slots:
                     hidden=hidden[-1:].clone(),
                     last=output.last[row][None].clone(),
                     pooled=content.mean(dim=0, keepdim=True),
+                    states=seen[None].clone(),
+                    counts=torch.tensor([len(seen)]),
                 ),
             )
             if bool(torch.isfinite(read[key].output.logits).all()):
@@ -181,9 +192,12 @@ class Slots:
         if not start:
             return
         if self._prefix is None:
-            hidden = self._append([self._prefix_tokens], slots[:1]).hidden[0]
-            layers = self._cache.copy(slots[:1], 0, start)
-            self._prefix = _Prefix(layers=layers, hidden=hidden.clone())
+            output = self._append([self._prefix_tokens], slots[:1])
+            self._prefix = _Prefix(
+                layers=self._cache.copy(slots[:1], 0, start),
+                hidden=output.hidden[0].clone(),
+                states=output.states[0].clone(),
+            )
         self._cache.paste(slots, 0, self._prefix.layers)
         self.lengths[slots] = start
 
@@ -197,7 +211,7 @@ class Slots:
 
         Returns:
             Logits and hidden states at each row's last new token, in the order of `slots`;
-            `pooled` is over the new tokens.
+            `pooled` and `states` are of the new tokens.
 
         Raises:
             ValueError: If a row is empty, gets no tokens, or would not fit the context.
@@ -217,6 +231,8 @@ class Slots:
             pooled=torch.stack(
                 [h[:c].mean(dim=0) for h, c in zip(output.hidden, counts, strict=True)]
             ),
+            states=output.states,
+            counts=counts,
         )
 
     @torch.no_grad()
@@ -240,7 +256,14 @@ class Slots:
         self._check_rows(rows, torch.ones_like(rows))
         output = self._read(tokens[:, None].clamp(min=0), advance.long(), None)
         hidden = output.hidden[:, 0]
-        return SlotOutput(logits=output.logits, hidden=hidden, last=output.last, pooled=hidden)
+        return SlotOutput(
+            logits=output.logits,
+            hidden=hidden,
+            last=output.last,
+            pooled=hidden,
+            states=output.states,
+            counts=advance.long(),
+        )
 
     def _check_rows(self, rows: torch.Tensor, counts: torch.Tensor) -> None:
         """Raises if rows `[n]` cannot take as many more tokens, `[n]`."""
@@ -290,6 +313,7 @@ class Slots:
                 mask=(seen <= positions[:, :, None])[:, None],  # [n, 1, t, T]
                 last=(counts - 1).clamp(min=0).to(device),
                 rows=None if rows is None else rows.to(device),
+                layers=self._layers,
             )
         )
         if rows is None:

@@ -126,8 +126,11 @@ def with_tonic_fear(
     nn.init.constant_(last.bias, -2.0)
     calm = critic.initial_state(len(states["hidden"]))
     hurt = replace(calm, tonic_fear=torch.full_like(calm.tonic_fear, level))
+    hidden = torch.from_numpy(states["hidden"])[:, None, None]
     with torch.no_grad():
-        signals, fear, _ = critic.observe(torch.from_numpy(states["hidden"]), hurt)
+        signals, fear, _ = critic.observe(
+            hidden.expand(-1, -1, len(critic.config.layers), -1), hurt
+        )
     return {**states, "emotion": signals.tensor.numpy(), "fear": fear.numpy()}
 
 

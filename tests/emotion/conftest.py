@@ -55,6 +55,7 @@ def llm(word_tokenizer: PreTrainedTokenizerFast) -> Any:
         hidden_size=12,
         vocab_size=len(word_tokenizer) + 3,
         layer=2,
+        num_layers=8,
         tokenizer=word_tokenizer,
         device=torch.device("cpu"),
     )

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from erm_gym.emotion import CriticError, EmotionalCritic, FearConfig, checkpoint, shipped_names
@@ -55,7 +56,7 @@ def test_load_equals_save(critic: EmotionalCritic, folder: Path, llm: Any) -> No
     assert_same(loaded, critic)
     assert not loaded.training
     assert_same(EmotionalCritic.from_pretrained(str(folder)), critic)  # without the language model
-    hidden = torch.randn(2, 12)
+    hidden = torch.randn(2, 1, 4, 12)
     signals, _, _ = critic.observe(hidden, critic.initial_state(2))
     again, _, _ = loaded.observe(hidden, loaded.initial_state(2))
     assert torch.equal(signals.tensor, again.tensor)
@@ -75,12 +76,43 @@ def test_a_trained_critic_is_stored_whole(
     critic.erm.heads.bias.data += 0.1
     critic.config = dataclasses.replace(critic.config, trained=True)
     critic.save_pretrained(tmp_path)
-    assert {"modulator.W", "erm.heads.bias", "erm.encoder.0.weight"} <= stored_names(tmp_path)
+    names = stored_names(tmp_path)
+    assert {"modulator.W.values", "erm.heads.bias", "erm.encoders.1.layers.0.weight"} <= names
     loaded = EmotionalCritic.from_pretrained(tmp_path, llm=llm)
     assert_same(loaded, critic)
     assert loaded.notice() is None
     loaded.save_pretrained(tmp_path / "again")  # and once more, from the loaded one
     assert_same(EmotionalCritic.from_pretrained(tmp_path / "again"), critic)
+
+
+def test_the_learned_bias_is_stored_without_its_zeros(
+    critic: EmotionalCritic, tmp_path: Path, llm: Any
+) -> None:
+    bias = critic.modulator.W.data
+    bias[0, 7], bias[5, llm.vocab_size - 1], bias[2, 0], bias[2, 1] = 1 / 3, -2.0, 1e-40, -0.0
+    critic.save_pretrained(tmp_path)
+    stored = load_file(tmp_path / WEIGHTS)
+    assert stored["modulator.W.indices"].tolist() == [[0, 2, 2, 5], [7, 0, 1, llm.vocab_size - 1]]
+    assert "modulator.W" not in stored
+    loaded = EmotionalCritic.from_pretrained(tmp_path).modulator.W.data
+    assert torch.equal(loaded.view(torch.int32), bias.view(torch.int32))  # every bit
+
+
+@pytest.mark.parametrize(
+    "indices", [[[6], [0]], [[0], [-1]], [[0], [10**6]], [[0, 1], [0, 1]], [[0]]]
+)
+def test_a_learned_bias_at_wrong_places_is_an_error(
+    critic: EmotionalCritic, tmp_path: Path, indices: list[list[int]]
+) -> None:
+    critic.modulator.W.data[0, 7] = 1.0
+    critic.save_pretrained(tmp_path)
+    stored = load_file(tmp_path / WEIGHTS)
+    stored["modulator.W.indices"] = torch.tensor(indices)
+    with safe_open(tmp_path / WEIGHTS, framework="pt") as file:
+        metadata = file.metadata()
+    save_file(stored, tmp_path / WEIGHTS, metadata)
+    with pytest.raises(CriticError, match=r"modulator.W are not at places within \(6, "):
+        EmotionalCritic.from_pretrained(tmp_path)
 
 
 def test_loading_leaves_the_global_generator_alone(folder: Path) -> None:
@@ -158,8 +190,6 @@ def test_files_of_two_critics_are_an_error(folder: Path, change: dict[str, int])
 
 
 def test_weights_that_nobody_left_out_must_be_there(folder: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
     tensors = load_file(folder / WEIGHTS)
     save_file(tensors, folder / WEIGHTS)  # without the metadata that names what was left out
     with pytest.raises(CriticError, match="lacks weights of a critic"):

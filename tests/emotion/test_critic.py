@@ -15,6 +15,11 @@ from erm_gym.emotion import CriticConfig, EmotionalCritic, EmotionalSignals, Fea
 CALM = 1 / (1 + math.exp(2))  # an untrained danger net
 
 
+def states(*batch: int) -> torch.Tensor:
+    """Hidden states of one position at the layers 2, 3, 5 and 6, `[..., 1, 4, 12]`."""
+    return torch.randn(*batch, 1, 4, 12)
+
+
 @pytest.fixture
 def critic(llm: Any) -> EmotionalCritic:
     critic = EmotionalCritic.for_llm(llm)
@@ -38,8 +43,8 @@ def test_for_llm_takes_sizes_and_categories_and_no_global_randomness(llm: Any) -
 
 @torch.no_grad()
 def test_fear_and_anxiety_are_the_larger_of_both_modules(critic: EmotionalCritic) -> None:
-    hidden, state = torch.randn(2, 12), critic.initial_state(2)
-    felt, _ = critic.erm.step(hidden, state.erm)
+    hidden, state = states(2), critic.initial_state(2)
+    felt, _ = critic.erm.step(hidden[:, 0, 1:], state.erm)  # layer 2 is the FearModule's
     feedback = torch.tensor([math.nan, -1.0])
     state = dataclasses.replace(state, tonic_fear=torch.tensor([0.0, 0.6]))
     signals, fear, following = critic.observe(hidden, state, feedback)
@@ -55,7 +60,7 @@ def test_fear_and_anxiety_are_the_larger_of_both_modules(critic: EmotionalCritic
 
 @torch.no_grad()
 def test_batch_of_one_equals_batch_of_many(critic: EmotionalCritic) -> None:
-    hidden = torch.randn(5, 4, 12)  # [T, B, d]
+    hidden = states(5, 4)
     feedback = torch.where(torch.rand(5, 4) < 0.3, -1.0, math.nan)
 
     def read(rows: slice) -> tuple[torch.Tensor, torch.Tensor]:
@@ -77,7 +82,7 @@ def test_batch_of_one_equals_batch_of_many(critic: EmotionalCritic) -> None:
 def test_reset_clears_only_the_rows_it_names(llm: Any, keep: bool) -> None:
     critic = EmotionalCritic.for_llm(llm, keep_tonic_fear=keep, fear=FearConfig(clock="episode"))
     hurt = torch.full((2,), -1.0)
-    _, _, state = critic.observe(torch.randn(2, 12), critic.initial_state(2), hurt)
+    _, _, state = critic.observe(states(2), critic.initial_state(2), hurt)
     after = critic.reset(state, torch.tensor([True, False]))
     fresh = critic.initial_state(2)
     assert torch.equal(after.erm.tonic[0], fresh.erm.tonic[0])
@@ -88,7 +93,7 @@ def test_reset_clears_only_the_rows_it_names(llm: Any, keep: bool) -> None:
 
 @torch.no_grad()
 def test_a_kept_state_brings_back_the_same_signals(critic: EmotionalCritic) -> None:
-    hidden = torch.randn(3, 2, 12)
+    hidden = states(3, 2)
     _, _, snapshot = critic.observe(hidden[0], critic.initial_state(2))
     first, _, state = critic.observe(hidden[1], snapshot)
     critic.observe(hidden[2], state)
@@ -101,7 +106,7 @@ def test_pain_changes_the_chosen_candidate(llm: Any) -> None:
     critic = EmotionalCritic.for_llm(llm)
     bold, cautious = llm.tokenizer.encode(" sure")[0], llm.tokenizer.encode(" sorry")[0]
     logits, candidates = torch.tensor([[0.5, 0.0]]), torch.tensor([[bold, cautious]])
-    hidden, state = torch.randn(1, 12), critic.initial_state(1)
+    hidden, state = states(1), critic.initial_state(1)
     choices = []
     for feedback in (math.nan, -1.0, -1.0):
         signals, _, state = critic.observe(hidden, state, torch.tensor([feedback]))
@@ -112,7 +117,7 @@ def test_pain_changes_the_chosen_candidate(llm: Any) -> None:
 @torch.no_grad()
 def test_an_untrained_critic_has_no_bias(llm: Any) -> None:
     critic = EmotionalCritic.for_llm(llm)
-    signals, _, _ = critic.observe(100 * torch.randn(8, 12), critic.initial_state(8))
+    signals, _, _ = critic.observe(100 * states(8), critic.initial_state(8))
     assert signals.tensor.max() <= 0.5
     assert not critic.bias(signals).any()
     assert critic.bias(signals).shape == (8, llm.vocab_size)
@@ -124,7 +129,7 @@ def test_temperature_is_that_of_the_modulator(critic: EmotionalCritic) -> None:
 
 
 def test_gradients_reach_the_parts_and_stop_at_a_detached_state(critic: EmotionalCritic) -> None:
-    hidden, candidates = torch.randn(3, 2, 12), torch.tensor([[1, 2], [3, 4]])
+    hidden, candidates = states(3, 2), torch.tensor([[1, 2], [3, 4]])
     _, _, state = critic.observe(hidden[0], critic.initial_state(2))
     assert state.erm.tonic.requires_grad and not state.detach().erm.tonic.requires_grad
     critic.modulator.W.data.normal_()
@@ -143,8 +148,8 @@ def test_gradients_reach_the_parts_and_stop_at_a_detached_state(critic: Emotiona
 def test_hidden_states_that_are_no_numbers_are_an_error(
     critic: EmotionalCritic, bad: float
 ) -> None:
-    hidden = torch.zeros(3, 12)
-    hidden[1, 4] = bad
+    hidden = torch.zeros(3, 1, 4, 12)
+    hidden[1, 0, 2, 4] = bad
     with pytest.raises(ValueError, match=r"rows \[1\] contain nan or infinity"):
         critic.observe(hidden, critic.initial_state(3))
 

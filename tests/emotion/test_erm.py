@@ -8,17 +8,25 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from erm_gym.emotion import EmotionalRewardModel
+from erm_gym.emotion import EmotionalRewardModel, ERMConfig
 
 SIZE = 10
+FORMS = {
+    "ours": ERMConfig(layers=(1, 3), width=16, encoded_size=8, labels=("odd",), affect=True),
+    "seed": ERMConfig.seed_form(1),
+}
 
 
-@pytest.fixture
-def erm() -> EmotionalRewardModel:
+@pytest.fixture(params=[*FORMS])
+def erm(request: pytest.FixtureRequest) -> EmotionalRewardModel:
     """A model far from its calm start, so that differences show."""
-    model = EmotionalRewardModel(SIZE).eval()
+    model = EmotionalRewardModel(SIZE, FORMS[request.param]).eval()
     nn.init.normal_(model.heads.weight)
     return model
+
+
+def states(erm: EmotionalRewardModel, *batch: int) -> Tensor:
+    return torch.randn(*batch, len(erm.config.layers), SIZE)
 
 
 def incremental(erm: EmotionalRewardModel, hidden: Tensor) -> Tensor:
@@ -30,13 +38,13 @@ def incremental(erm: EmotionalRewardModel, hidden: Tensor) -> Tensor:
 
 
 def test_the_full_path_equals_the_incremental_one(erm: EmotionalRewardModel) -> None:
-    hidden = 5 * torch.randn(4, 23, SIZE)
+    hidden = 5 * states(erm, 4, 23)
     full, state = erm(hidden)
     assert full.shape == (4, 23, 6)
     assert full.tensor.std(1).min() > 1e-3  # the signals do move
     torch.testing.assert_close(full.tensor, incremental(erm, hidden), atol=1e-5, rtol=0)
     # The states agree too: both paths feel the same about one more position.
-    after, stepped = torch.randn(4, SIZE), erm.initial_state(4)
+    after, stepped = states(erm, 4), erm.initial_state(4)
     for position in range(23):
         _, stepped = erm.step(hidden[:, position], stepped)
     torch.testing.assert_close(
@@ -45,7 +53,7 @@ def test_the_full_path_equals_the_incremental_one(erm: EmotionalRewardModel) -> 
 
 
 def test_a_sequence_read_in_two_parts_equals_one_part(erm: EmotionalRewardModel) -> None:
-    hidden = torch.randn(2, 9, SIZE)
+    hidden = states(erm, 2, 9)
     first, state = erm(hidden[:, :4])
     second, _ = erm(hidden[:, 4:], state)
     whole, _ = erm(hidden)
@@ -56,14 +64,14 @@ def test_a_sequence_read_in_two_parts_equals_one_part(erm: EmotionalRewardModel)
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_padding_changes_nothing(erm: EmotionalRewardModel, side: str) -> None:
     lengths, longest = [3, 7, 1], 7
-    hidden = torch.randn(3, longest, SIZE)
+    hidden = states(erm, 3, longest)
     positions = torch.arange(longest)
     if side == "right":
         mask = positions < torch.tensor(lengths).unsqueeze(1)
     else:
         mask = positions >= longest - torch.tensor(lengths).unsqueeze(1)
     signals, state = erm(hidden, mask=mask)
-    after = torch.randn(3, SIZE)
+    after = states(erm, 3)
     following, _ = erm.step(after, state)
     for row in range(3):
         own = hidden[row : row + 1, mask[row]]
@@ -80,7 +88,7 @@ def test_padding_changes_nothing(erm: EmotionalRewardModel, side: str) -> None:
 
 
 def test_rows_that_reset_at_different_times_equal_separate_texts(erm: EmotionalRewardModel) -> None:
-    hidden = torch.randn(3, 12, SIZE)
+    hidden = states(erm, 3, 12)
     borders = {0: [5], 1: [2, 9], 2: []}
     state, signals = erm.initial_state(3), []
     for position in range(12):
@@ -95,16 +103,16 @@ def test_rows_that_reset_at_different_times_equal_separate_texts(erm: EmotionalR
 
 
 def test_the_future_is_not_read(erm: EmotionalRewardModel) -> None:
-    hidden = torch.randn(2, 8, SIZE)
+    hidden = states(erm, 2, 8)
     changed = hidden.clone()
-    changed[:, 5:] += 3.0
+    changed[:, 5:] = states(erm, 2, 3)
     before, after = erm(hidden)[0].tensor, erm(changed)[0].tensor
     assert torch.equal(before[:, :5], after[:, :5])
     assert not torch.allclose(before[:, 5:], after[:, 5:])
 
 
 def test_a_row_does_not_depend_on_the_batch(erm: EmotionalRewardModel) -> None:
-    hidden = torch.randn(5, 6, SIZE)
+    hidden = states(erm, 5, 6)
     together = erm(hidden)[0].tensor
     for row in range(5):
         alone = erm(hidden[row : row + 1])[0].tensor
@@ -116,7 +124,7 @@ def test_six_tenths_phasic_and_four_tenths_tonic_by_hand(erm: EmotionalRewardMod
     nn.init.constant_(erm.heads.bias, math.log(0.8 / 0.2))  # phasic = 0.8 always
     for parameter in erm.tonic.parameters():
         nn.init.zeros_(parameter)  # update gate 1/2, candidate 0: each step halves the GRU's hidden
-    signals, state = erm(torch.randn(1, 3, SIZE))
+    signals, state = erm(states(erm, 1, 3))
     # hidden: -1 -> -1/2 -> -1/4 -> -1/8; tonic = (hidden + 1) / 2: 1/4, 3/8, 7/16
     for position, tonic in enumerate([0.25, 0.375, 0.4375]):
         expected = torch.full((6,), 0.6 * 0.8 + 0.4 * tonic)
@@ -128,12 +136,14 @@ def test_six_tenths_phasic_and_four_tenths_tonic_by_hand(erm: EmotionalRewardMod
 def test_an_untrained_model_triggers_no_rule(magnitude: float) -> None:
     for seed in range(5):
         torch.manual_seed(seed)
-        signals, _ = EmotionalRewardModel(64).eval()(magnitude * torch.randn(8, 30, 64))
-        assert signals.tensor.min() > 0.0 and signals.tensor.max() < 0.5
+        for form in (ERMConfig.for_depth(30), ERMConfig.seed_form(15)):
+            erm = EmotionalRewardModel(64, form).eval()
+            signals, _ = erm(magnitude * torch.randn(8, 30, len(form.layers), 64))
+            assert signals.tensor.min() > 0.0 and signals.tensor.max() < 0.5
 
 
 def test_dropout_acts_in_train_mode_only(erm: EmotionalRewardModel) -> None:
-    hidden = torch.randn(2, 5, SIZE)
+    hidden = states(erm, 2, 5)
     assert torch.equal(erm(hidden)[0].tensor, erm(hidden)[0].tensor)
     erm.train()
     assert not torch.equal(erm(hidden)[0].tensor, erm(hidden)[0].tensor)
@@ -141,20 +151,22 @@ def test_dropout_acts_in_train_mode_only(erm: EmotionalRewardModel) -> None:
 
 @pytest.mark.parametrize("path", ["full", "incremental"])
 def test_gradients_reach_every_weight(erm: EmotionalRewardModel, path: str) -> None:
-    hidden = torch.randn(3, 6, SIZE)
+    hidden = states(erm, 3, 6)
     signals = erm(hidden)[0].tensor if path == "full" else incremental(erm, hidden)
     (signals * torch.randn_like(signals)).sum().backward()
     for name, parameter in erm.named_parameters():
+        if name.endswith("mix") and parameter.numel() == 1:
+            continue  # a single layer gets all of the mix
         assert parameter.grad is not None and parameter.grad.abs().max() > 1e-7, name
 
 
 def test_half_precision_hidden_states_are_read(erm: EmotionalRewardModel) -> None:
-    hidden = torch.randn(2, 4, SIZE).to(torch.bfloat16)
+    hidden = states(erm, 2, 4).to(torch.bfloat16)
     assert torch.equal(erm(hidden)[0].tensor, erm(hidden.float())[0].tensor)
 
 
 def test_another_shape_is_an_error(erm: EmotionalRewardModel) -> None:
-    with pytest.raises(ValueError, match=r"\[B, T, d\] with d = 10"):
-        erm(torch.zeros(2, SIZE))
-    with pytest.raises(ValueError, match=r"\[B, d\] with d = 10"):
-        erm.step(torch.zeros(2, SIZE + 1), erm.initial_state(2))
+    with pytest.raises(ValueError, match=r"\[B, T, K, d\] with K = . and d = 10"):
+        erm(states(erm, 2))
+    with pytest.raises(ValueError, match=r"\[B, K, d\] with K = . and d = 10"):
+        erm.step(states(erm, 2)[..., 1:], erm.initial_state(2))

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
+from torch import Tensor
 
+from erm_gym.emotion import EmotionalCritic
+from erm_gym.emotion.training.contexts import labelled_contexts
+from erm_gym.emotion.training.datasets import LabelledTexts
+from erm_gym.emotion.training.labels import GOEMOTIONS, label_matrix
 from erm_gym.feedback import Prompt, PromptPool
-from erm_gym.feedback.critic_training import train_critic
+from erm_gym.feedback.critic_training import train_fear_module
 from erm_gym.llm import FrozenLLM
 
 SPLITS = ("train", "train", "validation", "test")
@@ -37,17 +45,46 @@ def written(prompt: Prompt, stance: str, source: str = "written") -> dict[str, s
 
 def test_it_learns_the_risk_of_prompts(llm: FrozenLLM, pool: PromptPool) -> None:
     replies = [written(prompt, stance) for prompt in pool for stance in ("comply", "refuse")]
-    told: list[str] = []
-    critic, report = train_critic(llm, pool, replies, progress=told.append)
-    assert told == ["read 128 of 128 texts"]
+    told: list[tuple[int, int]] = []
+    critic, again = EmotionalCritic.for_llm(llm), EmotionalCritic.for_llm(llm)
+    report = train_fear_module(
+        critic, llm, pool, replies, progress=lambda *where: told.append(where)
+    )
+    assert told == [(128, 128)]
     assert report.test_auc > 0.95
     assert report.test_auc_in_replies > 0.9
     assert report.test_risky_above_half > 0.9
     assert report.test_harmless_above_half < 0.1
     assert report.danger.validation_auc > 0.95
-    again, _ = train_critic(llm, pool, replies)
+    assert report.pain is None
+    train_fear_module(again, llm, pool, replies)
     for name, value in critic.fear_module.state_dict().items():
         assert torch.equal(value, again.fear_module.state_dict()[name])
+
+
+def test_it_learns_fear_and_reproach_in_words(
+    llm: FrozenLLM, pool: PromptPool, tmp_path: Path
+) -> None:
+    kinds = {"fear": "qqqq", "annoyance": "!!!!", "neutral": "oooo"}
+    texts = [f"{word} {number}" for number in range(60) for word in kinds.values()]
+    labels = label_matrix([[GOEMOTIONS.index(kind)] for _ in range(60) for kind in kinds])
+    data = LabelledTexts(source="made up", texts=texts, values=labels)
+    critic = EmotionalCritic.for_llm(llm)
+    labelled = labelled_contexts(critic, llm, data, cache=tmp_path, seed=0)
+    assert labelled.hidden.shape == (180, llm.hidden_size)
+    assert (int(labelled.afraid.sum()), int(labelled.reproach.sum())) == (60, 60)
+    report = train_fear_module(critic, llm, pool, [], labelled=labelled)
+    assert report.test_auc > 0.95
+    assert report.pain is not None and report.pain.validation_auc > 0.95
+    assert report.test_pain_above_half < 0.1
+    with torch.no_grad():
+        danger, pain = (net(labelled.hidden) for net in _nets(critic))
+    assert ((danger > 0.5) == labelled.afraid.bool()).float().mean() > 0.9
+    assert ((pain > 0.5) == labelled.reproach.bool()).float().mean() > 0.9
+
+
+def _nets(critic: EmotionalCritic) -> tuple[Callable[[Tensor], Tensor], ...]:
+    return critic.fear_module.danger, critic.fear_module.pain
 
 
 def test_the_caution_of_replies_says_nothing_about_risk(
@@ -73,7 +110,7 @@ def test_the_caution_of_replies_says_nothing_about_risk(
     replies = [row for row in replies if row["prompt"] not in lonely or row["stance"] == "refuse"]
     agents = [written(prompt, "refuse", "PPO agent") | {"reply": "agent"} for prompt in pool]
     with pytest.raises(InterruptedError):
-        train_critic(llm, pool, agents + replies)
+        train_fear_module(EmotionalCritic.for_llm(llm), llm, pool, agents + replies)
     assert "agent" not in seen.values()
     risky = [seen[prompt.text][:2] for prompt in pool if prompt.risky]
     assert risky == [seen[prompt.text][:2] for prompt in pool if not prompt.risky]

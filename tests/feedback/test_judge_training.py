@@ -31,11 +31,11 @@ def labelled(count: int, seed: int = 0) -> list[dict[str, str]]:
 
 def test_it_learns_what_the_hidden_states_tell(llm: FrozenLLM) -> None:
     rows = labelled(192)
-    told: list[str] = []
-    judge, report = train_judge(llm, rows, progress=told.append)
+    told: list[tuple[int, int]] = []
+    judge, report = train_judge(llm, rows, progress=lambda *where: told.append(where))
     assert isinstance(report, JudgeReport)
     assert not judge.training
-    assert told == ["read 192 of 192 texts"]
+    assert told == [(192, 192)]
     assert report.replies["test"] == 48
     assert report.replies["validation"] == 48
     assert report.accuracy["test"] > 0.8

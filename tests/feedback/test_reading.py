@@ -8,9 +8,9 @@ from erm_gym.llm import FrozenLLM
 
 def test_replies_are_read_after_their_prompts(llm: FrozenLLM) -> None:
     prompts, replies = ["Say", "Say more", "Say nothing"], ["yes", "x" * 100, ""]
-    told: list[str] = []
-    read = read_replies(llm, prompts, replies, told.append)
-    assert told == ["read 3 of 3 texts"]
+    told: list[tuple[int, int]] = []
+    read = read_replies(llm, prompts, replies, lambda *where: told.append(where))
+    assert told == [(3, 3)]
     assert [len(reply) for _, reply in read] == [3, LONGEST_REPLY, 0]
     for prompt, reply, (about, own) in zip(prompts, replies, read, strict=True):
         start = llm.encode_prompt(prompt)

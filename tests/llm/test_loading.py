@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from erm_gym.llm import FrozenLLM, LLMError, load_llm
 from erm_gym.llm.tiny import build_tiny_model
@@ -90,3 +91,11 @@ def test_the_default_model_writes_sense() -> None:
         output = slots.decode(token)
     assert "Paris" in llm.decode(reply)
     assert (llm.hidden_size, llm.layer) == (576, 16)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_every_weight_is_counted_once(dtype: str) -> None:
+    """Packed or not; the LM head of some models is their embedding."""
+    llm = load_llm("tiny", dtype=dtype)
+    plain = AutoModelForCausalLM.from_config(llm.model.config)
+    assert llm.num_parameters == plain.num_parameters()

@@ -222,7 +222,7 @@ def test_prompts_used_last_are_remembered_within_the_budget(llm: FrozenLLM) -> N
     one = Prefill(
         start=0, layers={0: (torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 4))}, output=output
     )
-    assert one.nbytes() == (2 * 24 + 259 + 3 * 32) * 4
+    assert one.nbytes() == (2 * 24 + 259 + 3 * 32) * 4 + 8  # the last is a count
     memory = PrefillMemory(2 * one.nbytes())
     memory.remember((1,), one)
     memory.remember((2,), one)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,13 @@ import torch
 from torch import Tensor
 
 from erm_gym.emotion.training.labels import GOEMOTIONS, label_matrix
+from erm_gym.llm.suggestion import suggest
 
 RATINGS = ("V", "A", "D")
 """Columns of EmoBank: valence, arousal, dominance."""
 RATING_RANGE = (1.0, 5.0)
+LABELLED_FILE, RATED_FILE = "goemotions_train.tsv", "emobank_train.csv"
+HUB_ID_PARTS = 2
 
 
 class DataError(ValueError):
@@ -42,15 +46,86 @@ class LabelledTexts:
         return LabelledTexts(source=self.source, texts=texts, values=self.values[rows])
 
 
-def read_goemotions(path: Path) -> LabelledTexts:
+def find_training_texts(data: Path) -> tuple[LabelledTexts | None, LabelledTexts | None]:
+    """Texts with labels, and texts with ratings, each None if there are none.
+
+    Args:
+        data: A folder that has goemotions_train.tsv, emobank_train.csv or both, or, if there is no
+            such folder, the hub id of a data set in the form of GoEmotions.
+
+    Raises:
+        DataError: If there is neither, or a file is malformed.
+    """
+    if not data.is_dir():
+        if data.exists() or len(data.parts) != HUB_ID_PARTS:
+            raise DataError(
+                f"{data} is no folder; give the one that has {LABELLED_FILE} or {RATED_FILE}, or "
+                "a hub id such as google-research-datasets/go_emotions"
+            )
+        return load_goemotions(data.as_posix()), None
+    labelled, rated = data / LABELLED_FILE, data / RATED_FILE
+    if not labelled.exists() and not rated.exists():
+        raise DataError(f"{data} has neither {LABELLED_FILE} nor {RATED_FILE}")
+    return (
+        read_goemotions(labelled) if labelled.exists() else None,
+        read_emobank(rated) if rated.exists() else None,
+    )
+
+
+def load_goemotions(name: str, split: str = "train") -> LabelledTexts:
+    """Texts with some of 28 labels from the Hugging Face hub, values `[N, 28]`.
+
+    Args:
+        name: Hub id of a data set with the columns text and labels, the latter numbers.
+        split: Part of it.
+
+    Raises:
+        DataError: If the package `datasets` is missing, or the data set cannot be loaded.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        raise DataError(
+            f"to load {name} from the hub, install the package that does: pip install datasets"
+        ) from error
+    try:
+        rows = datasets.load_dataset(name, "simplified", split=split)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{name} cannot be loaded from the hub: {error}") from error
+    return LabelledTexts(
+        source=name, texts=list(rows["text"]), values=label_matrix(list(rows["labels"]))
+    )
+
+
+def read_label_names(path: Path) -> tuple[str, ...]:
+    """Names of labels by number.
+
+    Args:
+        path: One name per line.
+
+    Raises:
+        DataError: If the file is missing, a name is none of GoEmotions', or one is there twice.
+    """
+    names = tuple(line.strip() for line in _read(path).splitlines() if line.strip())
+    for name in names:
+        if name not in GOEMOTIONS:
+            raise DataError(f"{path}: unknown label {name!r}; {suggest(name, GOEMOTIONS)}")
+    if len(set(names)) != len(names) or not names:
+        raise DataError(f"{path}: every label must be named once, got {len(names)} names")
+    return names
+
+
+def read_goemotions(path: Path, names: Sequence[str] = GOEMOTIONS) -> LabelledTexts:
     """Texts with some of 28 labels, values `[N, 28]`.
 
     Args:
         path: Tab-separated: text, comma-separated label numbers, and an id that is not read.
+        names: What the numbers stand for; each one of `GOEMOTIONS`.
 
     Raises:
         DataError: If the file is missing, empty, or a line is not like that.
     """
+    place = [GOEMOTIONS.index(name) for name in names]
     texts, numbers = [], []
     for line, text in enumerate(_read(path).split("\n"), 1):
         if not text:
@@ -62,7 +137,8 @@ def read_goemotions(path: Path) -> LabelledTexts:
                 f"got {text[:60]!r}"
             )
         texts.append(_own_text(path, line, columns[0]))
-        numbers.append(_label_numbers(path, line, columns[1]))
+        given = _label_numbers(path, line, columns[1], names)
+        numbers.append([place[number] for number in given])
     return _some(path, texts, label_matrix(numbers))
 
 
@@ -104,7 +180,7 @@ def _own_text(path: Path, line: int, text: str | None) -> str:
     return text
 
 
-def _label_numbers(path: Path, line: int, column: str) -> list[int]:
+def _label_numbers(path: Path, line: int, column: str, names: Sequence[str]) -> list[int]:
     try:
         numbers = [int(each) for each in column.split(",")]
     except ValueError as error:
@@ -112,10 +188,10 @@ def _label_numbers(path: Path, line: int, column: str) -> list[int]:
             f"{path}, line {line}: labels are numbers separated by commas, got {column!r}"
         ) from error
     for number in numbers:
-        if not 0 <= number < len(GOEMOTIONS):
+        if not 0 <= number < len(names):
             raise DataError(
                 f"{path}, line {line}: label {number} does not exist; they go from 0 "
-                f"({GOEMOTIONS[0]}) to {len(GOEMOTIONS) - 1} ({GOEMOTIONS[-1]})"
+                f"({names[0]}) to {len(names) - 1} ({names[-1]})"
             )
     return numbers
 

@@ -104,12 +104,29 @@ def emotion_targets(labels: Tensor) -> tuple[Tensor, Tensor]:
     known = torch.ones(len(labels), len(EMOTIONS), dtype=torch.bool)
     for adapter in ADAPTERS:
         column = EMOTIONS.index(adapter.emotion)
-        felt = _any(labels, adapter.signs)
+        felt = has_any(labels, adapter.signs)
         targets[:, column] = felt.float()
         if adapter.opposites:
-            known[:, column] = felt ^ _any(labels, adapter.opposites)
+            known[:, column] = felt ^ has_any(labels, adapter.opposites)
     return targets, known
 
 
-def _any(labels: Tensor, names: tuple[str, ...]) -> Tensor:
+def all_targets(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """What the labels say about the six emotions, then the labels themselves.
+
+    Args:
+        labels: `[N, 28]` in the order of `GOEMOTIONS`, 1 where a text has the label.
+
+    Returns:
+        Targets `[N, 6 + 28]` float32, 0 or 1, and which of them are known, bool.
+    """
+    targets, known = emotion_targets(labels)
+    return (
+        torch.cat([targets, labels], 1),
+        torch.cat([known, torch.ones_like(labels, dtype=torch.bool)], 1),
+    )
+
+
+def has_any(labels: Tensor, names: tuple[str, ...]) -> Tensor:
+    """Which texts have at least one of some labels, `[N]` bool, of labels `[N, 28]`."""
     return labels[:, [GOEMOTIONS.index(name) for name in names]].bool().any(dim=1)

@@ -88,6 +88,12 @@ class StateCache:
         """Number N of texts."""
         return len(self.lengths)
 
+    def means(self) -> Tensor:
+        """Mean state of every text, `[N, K, d]` float32."""
+        return torch.stack(
+            [self.batch([row])[0][0].float().mean(dim=0) for row in range(len(self))]
+        )
+
     def batch(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
         """States of some texts, padded on the right.
 

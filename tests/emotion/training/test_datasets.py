@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,9 +13,12 @@ import torch
 from erm_gym.emotion.training.datasets import (
     DataError,
     LabelledTexts,
+    find_training_texts,
     read_emobank,
     read_goemotions,
+    read_label_names,
 )
+from erm_gym.emotion.training.labels import GOEMOTIONS
 
 HEADER = "id,V,A,D,text\n"
 
@@ -73,3 +78,57 @@ def test_a_missing_or_unreadable_file(tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes(b"caf\xe9\t1\tx\n")
     with pytest.raises(DataError, match="cannot be read"):
         read_goemotions(tmp_path / "latin")
+
+
+def test_labels_in_another_order(tmp_path: Path) -> None:
+    names = tmp_path / "names"
+    names.write_text("joy\nfear\n\n")
+    own = read_label_names(names)
+    assert own == ("joy", "fear")
+    data = read_goemotions(write(tmp_path, "a\t1\tx\nb\t0,1\ty\n"), own)
+    fear, joy = GOEMOTIONS.index("fear"), GOEMOTIONS.index("joy")
+    assert data.values.nonzero().tolist() == [[0, fear], [1, fear], [1, joy]]
+    with pytest.raises(
+        DataError, match=r"line 1: label 2 does not exist; .*0 \(joy\) to 1 \(fear\)"
+    ):
+        read_goemotions(write(tmp_path, "a\t2\tx\n"), own)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("joyy\n", "unknown label 'joyy'; did you mean 'joy'"),
+        ("joy\njoy\n", "named once, got 2 names"),
+        ("\n", "named once, got 0"),
+    ],
+)
+def test_label_names_are_checked(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_label_names(write(tmp_path, text))
+
+
+def test_texts_from_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def load_dataset(*arguments: object, split: str) -> dict[str, list[object]]:
+        asked.append((*arguments, split))
+        return {"text": ["Oh no", "Hm"], "labels": [[14, 19], [27]]}
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    labelled, rated = find_training_texts(Path("someone/emotions"))
+    assert asked == [("someone/emotions", "simplified", "train")] and rated is None
+    assert labelled is not None and labelled.texts == ["Oh no", "Hm"]
+    assert labelled.values.nonzero().tolist() == [[0, 14], [0, 19], [1, 27]]
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(DataError, match="pip install datasets"):
+        find_training_texts(Path("someone/emotions"))
+
+
+def test_a_folder_needs_one_of_the_files(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has neither goemotions_train"):
+        find_training_texts(tmp_path)
+    (tmp_path / "emobank_train.csv").write_text(HEADER + "a,3,3,3,b\n")
+    labelled, rated = find_training_texts(tmp_path)
+    assert labelled is None and rated is not None and len(rated) == 1
+    with pytest.raises(DataError, match="is no folder"):
+        find_training_texts(tmp_path / "emobank_train.csv")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,11 @@ from gymnasium import spaces
 from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import VectorEnv
 
-from erm_gym.emotion import EmotionalCritic
+from erm_gym.emotion import EmotionalCritic, ERMConfig
 from erm_gym.envs.registration import ENTRY_POINTS
 from erm_gym.feedback import Episode
 from erm_gym.llm import FrozenLLM
+from erm_gym.llm.reading import read_layers
 
 PROMPTS = ["Hi", "Please help me", "A longer question than those"]
 CANDIDATES = "ErmGym/CandidateGeneration-v0"
@@ -92,13 +93,20 @@ def terse_llm(llm: FrozenLLM) -> FrozenLLM:
 
 @pytest.fixture(scope="session")
 def feeling_critic(llm: FrozenLLM) -> EmotionalCritic:
-    """A critic whose emotions depend on what it reads, and whose bias depends on them."""
-    critic = EmotionalCritic.for_llm(llm)
+    """A critic whose emotions depend on what it reads, and whose bias depends on them.
+
+    Its ERM reads other layers than its FearModule, and makes more of one than of the other.
+    """
+    critic = EmotionalCritic.for_llm(llm, erm=ERMConfig(layers=(1, 3)))
     generator = torch.Generator().manual_seed(0)
-    for head in (critic.erm.heads, critic.fear_module.danger_net[-1]):
+    # Danger is neither 0 nor 1 in most states, nor less than the untrained pain net's 0.02.
+    for head, std in ((critic.erm.heads, 0.5), (critic.fear_module.danger_net[-1], 0.05)):
         assert isinstance(head, torch.nn.Linear)
-        torch.nn.init.normal_(head.weight, std=0.5, generator=generator)
+        torch.nn.init.normal_(head.weight, std=std, generator=generator)
     torch.nn.init.normal_(critic.modulator.W, std=2.0, generator=generator)
+    for name, weights in critic.erm.named_parameters():
+        if name.endswith(".mix"):
+            torch.nn.init.normal_(weights, generator=generator)
     return critic
 
 
@@ -117,6 +125,11 @@ def make_game(terse_llm: FrozenLLM, feeling_critic: EmotionalCritic) -> Make:
         return envs
 
     return make
+
+
+def states_of(llm: FrozenLLM, critic: EmotionalCritic, tokens: Sequence[int]) -> torch.Tensor:
+    """What a critic is to read of a text, `[1, T, L, d]`; of the template it reads nothing."""
+    return read_layers(llm, [tokens], critic.config.layers, shared=llm.template)[0][None]
 
 
 def act(envs: VectorEnv, observations: dict[str, np.ndarray], keys: list[Any]) -> np.ndarray:

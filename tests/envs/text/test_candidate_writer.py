@@ -34,7 +34,14 @@ def look(env: CandidateGenerationVectorEnv, *logits: dict[int, float]) -> dict[s
         for token, value in {**LOGITS, **own}.items():
             dense[row, token] = value
     nothing = torch.zeros(len(logits), 32)
-    output = SlotOutput(logits=dense.clone(), hidden=nothing, last=nothing, pooled=nothing)
+    output = SlotOutput(
+        logits=dense.clone(),
+        hidden=nothing,
+        last=nothing,
+        pooled=nothing,
+        states=torch.zeros(len(logits), 1, 0, 32),
+        counts=torch.ones(len(logits), dtype=torch.int64),
+    )
     env._writer.look(np.arange(len(logits)), output)
     temperature = env.options.prior_temperature
     return {

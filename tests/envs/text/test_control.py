@@ -13,7 +13,7 @@ from erm_gym.emotion import EmotionalCritic
 from erm_gym.envs.text import ControlOptions, EmotionControlVectorEnv, OptionError
 from erm_gym.feedback import Episode
 from erm_gym.llm import FrozenLLM
-from tests.envs.text.conftest import content, cruel
+from tests.envs.text.conftest import content, cruel, states_of
 
 ZERO = np.zeros(8, np.float32)
 
@@ -210,13 +210,14 @@ def test_the_critic_reads_every_token_once(
     options = {"max_new_tokens": 7, "user": cruel, "keep_tonic_fear": True}
     env = make(terse_llm, critic, 3, tokens_per_action=3, **options)
     observations, _ = env.reset(seed=2)
+    prompt = terse_llm.encode_prompt("Hi")
     states = [critic.initial_state(1) for _ in range(3)]
     fear: list[list[float]] = [[], [], []]  # total fear when the next token is chosen
 
-    def read(row: int, hidden: np.ndarray, feedback: float = np.nan) -> np.ndarray:
+    def read(row: int, hidden: torch.Tensor, feedback: float = np.nan) -> np.ndarray:
         with torch.no_grad():
             signals, afraid, states[row] = critic.observe(
-                torch.from_numpy(hidden)[None], states[row], torch.tensor([feedback])
+                hidden, states[row], torch.tensor([feedback])
             )
         fear[row].append(float(afraid.max()))
         return torch.cat([signals.tensor[0], afraid[0]]).numpy()
@@ -225,7 +226,7 @@ def test_the_critic_reads_every_token_once(
         mask = torch.ones(1, dtype=torch.bool)
         states[row] = critic.reset(states[row], mask, keep_tonic_fear=True)
         fear[row].clear()
-        felt = read(row, observations["prompt_hidden"][row])
+        felt = read(row, states_of(terse_llm, critic, prompt))
         np.testing.assert_allclose(
             np.concatenate([observations[key][row] for key in ("emotion", "fear")]), felt, atol=1e-5
         )
@@ -239,10 +240,9 @@ def test_the_critic_reads_every_token_once(
             episode: Episode = infos["final_info"]["judged_episode"][row]
             final = infos["final_obs"][row]
             lengths.append(len(episode.tokens))
-            tokens = terse_llm.encode_prompt("Hi") + episode.tokens.tolist()
-            hidden = terse_llm.recompute(tokens)[1][-lengths[-1] :].numpy()
-            for index, one in enumerate(hidden):
-                felt = read(row, one, -0.9 if index + 1 == len(hidden) else np.nan)
+            hidden = states_of(terse_llm, critic, prompt + episode.tokens.tolist())
+            for index in range(-lengths[-1], 0):
+                felt = read(row, hidden[:, index, None], -0.9 if index == -1 else np.nan)
             np.testing.assert_allclose(
                 np.concatenate([final["emotion"], final["fear"]]), felt, atol=1e-3
             )

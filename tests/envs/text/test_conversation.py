@@ -15,7 +15,7 @@ from erm_gym.emotion import EmotionalCritic
 from erm_gym.envs.text import ConversationOptions, ConversationVectorEnv, OptionError
 from erm_gym.feedback import Episode, Feedback, UserError
 from erm_gym.llm import FrozenLLM, LLMError
-from tests.envs.text.conftest import content, cruel, episodes_of, equal_steps
+from tests.envs.text.conftest import content, cruel, episodes_of, equal_steps, states_of
 
 END = 257
 
@@ -240,28 +240,31 @@ def test_the_critic_reads_what_the_user_says(
     env = make(llm, critic=critic, max_new_tokens=2, user=lambda p, r: -0.6)
     observations, _ = env.reset(seed=0)
     state = critic.initial_state(1)
-    no = torch.tensor([False])
+    whole: list[int] = []
 
-    def read(what: str, feedback: float = np.nan) -> None:
+    def read(new: list[int], feedback: float = np.nan) -> torch.Tensor:
+        """All positions of what is new at once; the clock ticks with the feedback."""
         nonlocal state
-        hidden = torch.from_numpy(observations[what])
+        before = max(len(whole) - len(llm.template), 0)
+        whole.extend(new)
+        hidden = states_of(llm, critic, whole)[:, before:]
+        tick = torch.tensor([not np.isnan(feedback)])
         with torch.no_grad():
-            signals, fear, state = critic.observe(hidden, state, torch.tensor([feedback]), no)
-        np.testing.assert_allclose(observations["emotion"], signals.tensor, atol=1e-5)
-        np.testing.assert_allclose(observations["fear"], fear, atol=1e-5)
+            signals, fear, state = critic.observe(hidden, state, torch.tensor([feedback]), tick)
+        return torch.cat([signals.tensor, fear], -1)
 
-    read("prompt_hidden")
+    def check(felt: torch.Tensor) -> None:
+        seen = np.concatenate([observations["emotion"], observations["fear"]], -1)
+        np.testing.assert_allclose(seen, felt, atol=1e-5)
+
+    check(read(llm.encode_prompt("Hi")))
     observations, *_ = env.step([70])
-    read("hidden")
-    tokens = [*llm.encode_prompt("Hi"), 70, 71]
-    last = llm.recompute(tokens)[1][-1:]
-    with torch.no_grad():
-        tick = torch.tensor([True])
-        state = critic.observe(last, state, torch.tensor([-0.6]), tick)[2]
+    check(read([70]))
     observations, *_ = env.step([71])
-    read("prompt_hidden")
+    read([71], feedback=-0.6)
+    check(read(llm.encode_next_turn(env._rows.said[0], after=71)))
     observations, *_ = env.step([72])
-    read("hidden")
+    check(read([72]))
 
 
 def test_actions_are_those_of_the_environment_of_that_name(

@@ -13,10 +13,11 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from erm_gym.emotion import CriticConfig, CriticError, EmotionalCritic, FearConfig
+from erm_gym.emotion import CriticConfig, CriticError, EmotionalCritic, ERMConfig, FearConfig
 from erm_gym.envs.text.candidate import candidate_generation_vec
 from erm_gym.envs.text.critic_rows import resolve_critic
 from erm_gym.llm import FrozenLLM
+from tests.envs.text.conftest import states_of
 
 PROMPTS = ["Hi", "Please help me"]
 
@@ -50,7 +51,7 @@ def test_emotion_and_fear_are_in_the_spaces(llm: FrozenLLM, critic: EmotionalCri
 def test_the_critic_by_hand(
     llm: FrozenLLM, feeling_critic: EmotionalCritic, mode: AutoresetMode
 ) -> None:
-    """Row by row: the pooled prompt, then one state per token, feedback with the last one."""
+    """Row by row: the prompt at once, then token by token, feedback with the last one."""
     critic = feeling_critic
     lengths = [3, 2]  # row 1 ends its turn early, so that the rows are out of step
     env = make(llm, critic, k=259, user=score(-0.8), autoreset_mode=mode)
@@ -59,8 +60,9 @@ def test_the_critic_by_hand(
     def felt(observation: dict[str, np.ndarray]) -> np.ndarray:
         return np.concatenate([observation["emotion"], observation["fear"]])
 
-    def by_hand(observation: dict[str, np.ndarray], row: int, what: str, feedback: float) -> None:
-        hidden = torch.from_numpy(observation[what])[None]
+    def by_hand(
+        observation: dict[str, np.ndarray], row: int, hidden: torch.Tensor, feedback: float = np.nan
+    ) -> None:
         with torch.no_grad():
             signals, fear, states[row] = critic.observe(
                 hidden, states[row], torch.tensor([feedback])
@@ -73,22 +75,25 @@ def test_the_critic_by_hand(
 
     def begin(row: int) -> None:
         states[row] = critic.initial_state(1)
-        by_hand(row_of(observations, row), row, "prompt_hidden", np.nan)
+        whole[row] = llm.encode_prompt(infos["prompt"][row].text)
+        by_hand(row_of(observations, row), row, states_of(llm, critic, whole[row]))
         steps[row] = 0
 
+    whole: list[list[int]] = [[], []]
     states = [critic.initial_state(1) for _ in range(2)]
     steps = [0, 0]
     finished = [False, False]
     episodes = 0
-    observations, _ = env.reset(seed=0)
+    observations, infos = env.reset(seed=0)
     for row in range(2):
         begin(row)
     for _ in range(9):
-        actions = []
+        actions, written = [], []
         for row in range(2):
             ends = lengths[row] < 3 and steps[row] == lengths[row] - 1
             candidates = observations["candidates"][row]
             actions.append(int(np.flatnonzero(candidates == stop)[0]) if ends else 1)
+            written.append(int(candidates[actions[row]]))
         before = list(finished)
         observations, _, terminated, truncated, infos = env.step(actions)
         done = terminated | truncated
@@ -98,16 +103,18 @@ def test_the_critic_by_hand(
                 finished[row] = False
                 continue
             steps[row] += 1
+            whole[row].append(written[row])
             assert done[row] == (steps[row] == lengths[row])
             final = done[row] and mode == AutoresetMode.SAME_STEP
             own = infos["final_obs"][row] if final else row_of(observations, row)
-            by_hand(own, row, "hidden", -0.8 if done[row] else np.nan)
+            last = states_of(llm, critic, whole[row])[:, -1:]
+            by_hand(own, row, last, -0.8 if done[row] else np.nan)
             finished[row] = bool(done[row])
             episodes += finished[row]
             if final:
                 begin(row)
         if mode == AutoresetMode.DISABLED and done.any():
-            observations, _ = env.reset(options={"reset_mask": done})
+            observations, infos = env.reset(options={"reset_mask": done})
             for row in np.flatnonzero(done).tolist():
                 begin(row)
     assert episodes >= 4
@@ -203,7 +210,7 @@ def test_the_critic_is_neither_trained_nor_changed(llm: FrozenLLM, critic: Emoti
 
 
 def test_a_critic_of_another_width_is_refused(llm: FrozenLLM, critic: EmotionalCritic) -> None:
-    sizes = {"hidden_size": 8, "vocab_size": 259, "layer": 2}
+    sizes = {"hidden_size": 8, "vocab_size": 259, "layer": 2, "erm": ERMConfig(layers=(1, 2))}
     other = EmotionalCritic(CriticConfig(llm_name="other", llm_fingerprint="0", **sizes))  # type: ignore[arg-type]
     with pytest.raises(CriticError, match=r"width 8, .*32.*critic of 'other'"):
         make(llm, other)

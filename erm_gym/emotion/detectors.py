@@ -1,22 +1,26 @@
-"""Supervised training of the danger net: from hidden states of prompts to their annotated risk."""
+"""Supervised training of the FearModule's nets: whether there is danger, or pain, in a context."""
 
 from __future__ import annotations
 
 import copy
 import math
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from erm_gym.emotion._checks import require_range
-from erm_gym.emotion.fear import DANGER_SIZE, FearModule
+from erm_gym.emotion.fear import FearModule
+
+Detector = Literal["danger", "pain"]
+"""The nets of a FearModule."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DangerReport:
-    """How the training of a danger net went."""
+class DetectorReport:
+    """How the training of a net went."""
 
     epochs_run: int
     """Epochs until patience or the limit ended the training."""
@@ -27,14 +31,15 @@ class DangerReport:
     validation_loss: float
     """The same on the validation set."""
     validation_auc: float
-    """Probability that the net ranks a risky validation prompt (risk > 0.5) above a harmless one;
-    nan if the set lacks either."""
+    """Probability that the net ranks a positive validation example (label > 0.5) above a negative
+    one; nan if the set lacks either."""
 
 
-def train_danger_net(
+def train_detector(
     fear_module: FearModule,
+    detector: Detector,
     hidden: Tensor,
-    risk: Tensor,
+    labels: Tensor,
     *,
     validation: tuple[Tensor, Tensor],
     seed: int,
@@ -44,8 +49,8 @@ def train_danger_net(
     weight_decay: float = 1.0,
     dropout: float = 0.3,
     patience: int = 20,
-) -> DangerReport:
-    """Train a new danger net and put it in place of the module's; touch nothing else.
+) -> DetectorReport:
+    """Train a new net and put it in place of the module's; touch nothing else.
 
     Inputs are standardised by the training set's mean and deviation, which are folded into the
     first layer at the end: the net that is left behind reads raw hidden states. It starts afresh
@@ -53,9 +58,10 @@ def train_danger_net(
     global random state is changed.
 
     Args:
-        fear_module: Its `danger_net` weights are set in place, on their device.
+        fear_module: The weights of one of its nets are set in place, on their device.
+        detector: Which net.
         hidden: `[N, d]` raw hidden states.
-        risk: `[N]` soft labels in [0, 1].
+        labels: `[N]` soft labels in [0, 1].
         validation: The same for the examples that decide when to stop.
         seed: Seed of the initial weights, the batch order and the dropout.
         epochs: Most epochs.
@@ -71,26 +77,31 @@ def train_danger_net(
     Raises:
         ValueError: Shapes do not fit, a value is not finite, or a label is outside [0, 1].
 
-    Source: our own; the seed names no training procedure for the danger net.
+    Source: our own; the seed names no training procedure for the two nets.
     """
-    require_range("train_danger_net", "dropout", dropout, 0.0, 0.99)
+    require_range("train_detector", "dropout", dropout, 0.0, 0.99)
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("patience", patience)):
-        require_range("train_danger_net", name, value, 1, math.inf)
-    hidden, risk = _checked("training", hidden, risk, fear_module.hidden_size)
-    held_out, held_out_risk = _checked("validation", *validation, fear_module.hidden_size)
-    device = next(fear_module.danger_net.parameters()).device
+        require_range("train_detector", name, value, 1, math.inf)
+    if detector not in get_args(Detector):
+        raise ValueError(f"There is no net {detector!r}; choose from {get_args(Detector)}.")
+    target = fear_module.danger_net if detector == "danger" else fear_module.pain_net
+    hidden, labels = _checked("training", hidden, labels, fear_module.hidden_size)
+    held_out, held_out_labels = _checked("validation", *validation, fear_module.hidden_size)
+    weight = target.get_parameter("0.weight")  # [width, d]
+    device = weight.device
 
     mean, deviation = hidden.mean(0), hidden.std(0, correction=0)  # [d]
     constant = deviation <= 1e-6 * (1.0 + mean.abs())
     deviation = torch.where(constant, torch.ones_like(deviation), deviation)
     inputs = ((hidden - mean) / deviation).float().to(device)  # [N, d]
     held_out_inputs = ((held_out - mean) / deviation).float().to(device)
-    labels, held_out_labels = risk.float().to(device), held_out_risk.float().to(device)
+    labels, held_out_labels = labels.float().to(device), held_out_labels.float().to(device)
 
     best_loss, best_epoch, epoch = math.inf, 0, 0
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        first, last = nn.Linear(fear_module.hidden_size, DANGER_SIZE), nn.Linear(DANGER_SIZE, 1)
+        first = nn.Linear(fear_module.hidden_size, len(weight))
+        last = nn.Linear(len(weight), 1)
         net = nn.Sequential(nn.Dropout(dropout), first, nn.ReLU(), nn.Dropout(dropout), last)
         net.to(device)
         best = copy.deepcopy(net.state_dict())
@@ -109,8 +120,8 @@ def train_danger_net(
     net.load_state_dict(best)
     with torch.no_grad():
         scores = net.eval()(held_out_inputs).squeeze(-1)
-    _install(first, last, mean, deviation, fear_module)
-    return DangerReport(
+    _install(first, last, mean, deviation, target)
+    return DetectorReport(
         epochs_run=epoch,
         best_epoch=best_epoch,
         train_loss=_evaluate(net, inputs, labels),
@@ -119,22 +130,22 @@ def train_danger_net(
     )
 
 
-def _checked(name: str, hidden: Tensor, risk: Tensor, hidden_size: int) -> tuple[Tensor, Tensor]:
+def _checked(name: str, hidden: Tensor, labels: Tensor, hidden_size: int) -> tuple[Tensor, Tensor]:
     """Return the examples in double precision, which folding large means needs, on the CPU."""
     if hidden.ndim != 2 or hidden.shape[1] != hidden_size or hidden.shape[0] == 0:
         raise ValueError(
             f"The {name} hidden states have shape {tuple(hidden.shape)}; expected "
             f"[N, {hidden_size}] with N at least 1."
         )
-    if risk.shape != hidden.shape[:1]:
+    if labels.shape != hidden.shape[:1]:
         raise ValueError(
-            f"The {name} risks have shape {tuple(risk.shape)} for {hidden.shape[0]} hidden states."
+            f"The {name} labels have shape {tuple(labels.shape)} for {len(hidden)} hidden states."
         )
     if not bool(torch.isfinite(hidden).all()):
         raise ValueError(f"The {name} hidden states contain nan or infinity.")
-    if not bool(((risk >= 0) & (risk <= 1)).all()):
-        raise ValueError(f"The {name} risks must lie in [0, 1].")
-    return hidden.detach().cpu().double(), risk.detach().cpu().double()
+    if not bool(((labels >= 0) & (labels <= 1)).all()):
+        raise ValueError(f"The {name} labels must lie in [0, 1].")
+    return hidden.detach().cpu().double(), labels.detach().cpu().double()
 
 
 def _loss(net: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
@@ -148,11 +159,11 @@ def _evaluate(net: nn.Module, inputs: Tensor, labels: Tensor) -> float:
 
 @torch.no_grad()
 def _install(
-    first: nn.Linear, last: nn.Linear, mean: Tensor, deviation: Tensor, fear_module: FearModule
+    first: nn.Linear, last: nn.Linear, mean: Tensor, deviation: Tensor, target: nn.Sequential
 ) -> None:
-    """Write weights learned on (x - mean) / deviation into the danger net, which reads x."""
-    weight = first.weight.cpu().double() / deviation  # [128, d]
-    fear_module.danger_net.load_state_dict(
+    """Write weights learned on (x - mean) / deviation into a net that reads x."""
+    weight = first.weight.cpu().double() / deviation  # [width, d]
+    target.load_state_dict(
         {
             "0.weight": weight,
             "0.bias": first.bias.cpu().double() - weight @ mean,
@@ -162,19 +173,19 @@ def _install(
     )
 
 
-def ranking_accuracy(scores: Tensor, risk: Tensor) -> float:
-    """Probability that a risky example scores above a harmless one (area under the ROC curve).
+def ranking_accuracy(scores: Tensor, labels: Tensor) -> float:
+    """Probability that a positive example scores above a negative one (area under the ROC curve).
 
     Args:
-        scores: `[N]` any order-preserving measure of danger.
-        risk: `[N]` in [0, 1]; above 0.5 counts as risky.
+        scores: `[N]` any order-preserving measure.
+        labels: `[N]` in [0, 1]; above 0.5 is positive.
 
     Returns:
         In [0, 1], ties counted half; nan if the examples lack either kind.
     """
     from sklearn.metrics import roc_auc_score  # a second that only training needs
 
-    risky = risk > 0.5
-    if bool(risky.all()) or not bool(risky.any()):
+    positive = labels > 0.5
+    if bool(positive.all()) or not bool(positive.any()):
         return math.nan
-    return float(roc_auc_score(risky.cpu().numpy(), scores.double().cpu().numpy()))
+    return float(roc_auc_score(positive.cpu().numpy(), scores.double().cpu().numpy()))

@@ -1,0 +1,50 @@
+"""Pairs of replies that differ in caution, from the labelled replies of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from erm_gym.emotion.training.pairs import Pair
+from erm_gym.feedback.critic_training import WRITTEN
+from erm_gym.feedback.judge import CAREFUL
+from erm_gym.feedback.prompts import PromptPool
+
+DIRECT = "comply"
+"""Stance of the replies that do what was asked."""
+
+
+def fear_pairs(pool: PromptPool, replies: Sequence[Mapping[str, str]]) -> list[Pair]:
+    """Pairs of a careful reply, the chosen one, and a direct one to the same prompt.
+
+    Only replies written by hand: an agent's or the language model's own would teach its habits.
+    Every such reply is in a pair: where a prompt has more replies of one kind, those of the other
+    are used in turn.
+
+    Args:
+        pool: Prompts; replies to others are not read.
+        replies: Labelled replies as `read_labelled_replies` gives them.
+
+    Returns:
+        The pairs in the order of the pool, with the split of their prompt. A prompt without replies
+        of both kinds has none.
+    """
+    careful: dict[str, list[str]] = {}
+    direct: dict[str, list[str]] = {}
+    for row in replies:
+        if row["source"] == WRITTEN and row["stance"] in (*CAREFUL, DIRECT):
+            kind = careful if row["stance"] in CAREFUL else direct
+            kind.setdefault(row["prompt"], []).append(row["reply"])
+    pairs = []
+    for prompt in pool:
+        chosen, rejected = careful.get(prompt.text, []), direct.get(prompt.text, [])
+        for number in range(max(len(chosen), len(rejected)) if chosen and rejected else 0):
+            pairs.append(
+                Pair(
+                    emotion="fear",
+                    prompt=prompt.text,
+                    chosen=chosen[number % len(chosen)],
+                    rejected=rejected[number % len(rejected)],
+                    split=prompt.split,
+                )
+            )
+    return pairs
