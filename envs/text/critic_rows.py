@@ -200,6 +200,11 @@ def resolve_critic(critic: str | EmotionalCritic, llm: FrozenLLM) -> EmotionalCr
             f"{llm.name!r} have {llm.hidden_size}; use the critic of {critic.config.llm_name!r} "
             "with that LM"
         )
+    if critic.config.layers[-1] > llm.num_layers:
+        raise CriticError(
+            f"the critic reads layer {critic.config.layers[-1]}, but {llm.name!r} has only "
+            f"{llm.num_layers}; make one with EmotionalCritic.for_llm and layers of this LM"
+        )
     own = critic.modulator.scale.device
     if own != llm.device:
         raise CriticError(

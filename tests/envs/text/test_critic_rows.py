@@ -216,6 +216,11 @@ def test_a_critic_of_another_width_is_refused(llm: FrozenLLM, critic: EmotionalC
         make(llm, other)
 
 
+def test_a_critic_of_layers_that_are_not_there_is_refused(llm: FrozenLLM) -> None:
+    with pytest.raises(CriticError, match="reads layer 9, but 'tiny' has only 4"):
+        make(llm, EmotionalCritic.for_llm(llm, erm=ERMConfig(layers=(1, 9))))
+
+
 def test_critics_by_name(llm: FrozenLLM, critic: EmotionalCritic, tmp_path: Any) -> None:
     untrained = resolve_critic("default", llm)  # nothing is shipped for the tiny model
     assert not untrained.config.trained and untrained.config.hidden_size == 32
