@@ -60,13 +60,15 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             arguments = [*arguments, *SMALL]
         if arguments[0] == "compare":
             arguments = [*arguments, "--seeds", "1", "--episodes", "8"]
+        if arguments[0] == "feel":
+            arguments = [*arguments, "--llm", "tiny"]
         if arguments[0] == "replay":
             record(Path(arguments[1]))
         if arguments[0] == "doctor":
             arguments = [*arguments, "--no-model"]
         ran.append(arguments[0])
         assert main(arguments) in (None, 0)
-    assert ran == ["train", "train", "evaluate", "compare", "doctor", "replay"]
+    assert ran == ["train", "train", "evaluate", "compare", "doctor", "feel", "replay"]
 
 
 def record(path: Path) -> None:

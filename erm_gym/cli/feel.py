@@ -52,8 +52,8 @@ class Feel(Command):
         read = read_emotional(llm, critic, text)
         console.print(coloured_tokens(read.pieces, read.total_fear))
         console.print(legend())
-        after = _felt(read)[-1]
-        console.print(_table(after))
+        felt = _felt(read)
+        console.print(_table(felt[-1]))
         return Outcome(
             {
                 "llm": self.llm,
@@ -61,12 +61,10 @@ class Feel(Command):
                 "trained": critic.config.trained,
                 "text": read.text,
                 "tokens": [
-                    {"id": token, "text": piece, **felt}
-                    for token, piece, felt in zip(
-                        read.tokens, read.pieces, _felt(read), strict=True
-                    )
+                    {"id": token, "text": piece, **here}
+                    for token, piece, here in zip(read.tokens, read.pieces, felt, strict=True)
                 ],
-                "after": after,
+                "after": felt[-1],
             }
         )
 
@@ -75,10 +73,10 @@ def _felt(read: EmotionalText) -> list[dict[str, dict[str, float]]]:
     """What is felt after each token: the six emotions, and the two fears."""
     return [
         {
-            "emotion": signals.as_dict(),
+            "emotion": read.signals[position].as_dict(),
             "fear": dict(zip(("phasic", "tonic"), fear.tolist(), strict=True)),
         }
-        for signals, fear in zip(read.signals, read.fear, strict=True)
+        for position, fear in enumerate(read.fear)
     ]
 
 

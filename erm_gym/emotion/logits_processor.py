@@ -91,8 +91,7 @@ class EmotionalLogitsProcessor(LogitsProcessor):
         self._temperature = temperature
         self._tonic_fear = tonic_fear
         self._template = torch.tensor(template, dtype=torch.int64)
-        self._state: CriticState | None = None
-        self._read: Tensor | None = None
+        self._known: tuple[Tensor, CriticState] | None = None  # texts [B, T], and after them
         # The hooks must not hold the processor, or it would live as long as the model.
         self._recorder = _Recorder(writer, critic.config.layers)
         self._close = weakref.finalize(self, self._recorder.detach)
@@ -142,8 +141,8 @@ class EmotionalLogitsProcessor(LogitsProcessor):
             seen = seen.without(_beginning(self._template.to(input_ids), input_ids, seen.mask))
         elif not seen.start:
             seen = seen.last()
-        signals, fear, self._state = seen.observed_by(self.critic, state)
-        self._read = input_ids.clone()
+        signals, fear, state = seen.observed_by(self.critic, state)
+        self._known = input_ids.clone(), state
         self.signals.append(signals)
         self.fear.append(fear)
         biased = scores + (self._strength * self.critic.bias(signals)).to(scores)  # [B, V]
@@ -163,28 +162,25 @@ class EmotionalLogitsProcessor(LogitsProcessor):
         """
         if not seen.start and seen.cached:
             return None
-        known = seen.start or seen.stop - 1
-        parents = self._rows_of(input_ids[:, :known])
-        if parents is None:
-            if seen.start:
-                raise CriticError(
-                    f"What stands before position {known} was not read. {OUT_OF_STEP}"
-                )
-            return None
-        assert self._state is not None
-        # Beam search gives rows other places; what is felt goes with the text.
-        self.signals = [each[parents.to(each.tensor.device)] for each in self.signals]
-        self.fear = [each[parents.to(each.device)] for each in self.fear]
-        return self._state.map(lambda tensor: tensor[parents.to(tensor.device)])
+        before = input_ids[:, : seen.start or seen.stop - 1]
+        if self._known is not None and self._known[0].shape[1] == before.shape[1]:
+            texts, state = self._known
+            if torch.equal(texts, before):
+                return state
+            same = (before[:, None] == texts).all(-1)  # [B, B]
+            if bool(same.any(1).all()):
+                return self._moved(same.int().argmax(1), state)
+        if seen.start:
+            raise CriticError(
+                f"What stands before position {seen.start} was not read. {OUT_OF_STEP}"
+            )
+        return None
 
-    def _rows_of(self, texts: Tensor) -> Tensor | None:
-        """Which row `[B]` had each of the texts `[B, T]` at the last call; None if one had none."""
-        if self._read is None or self._read.shape[1] != texts.shape[1]:
-            return None
-        if torch.equal(self._read, texts):
-            return torch.arange(len(texts), device=texts.device)
-        same = (texts[:, None] == self._read).all(-1)  # [B, B]
-        return same.int().argmax(1) if bool(same.any(1).all()) else None
+    def _moved(self, rows: Tensor, state: CriticState) -> CriticState:
+        """The state of rows `[B]` that beam search gave other places; what was felt goes along."""
+        self.signals = [each[rows.to(each.tensor.device)] for each in self.signals]
+        self.fear = [each[rows.to(each.device)] for each in self.fear]
+        return state.map(lambda tensor: tensor[rows.to(tensor.device)])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -276,12 +272,15 @@ class _Recorder:
     def _after(
         self, model: PreTrainedModel, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
     ) -> None:
-        states = [output.hidden_states[layer] for layer in self._layers]
-        hidden = torch.stack(states, 2).detach()  # [B, T, L, d]
+        before, self._seen = self._seen, None
+        states = getattr(output, "hidden_states", None)
+        if states is None:  # a call with return_dict=False, which no generate makes
+            return
+        hidden = torch.stack([states[layer] for layer in self._layers], 2).detach()  # [B, T, L, d]
         mask = _padding_mask(kwargs.get("attention_mask"), self._start, hidden)
         seen = _Seen(start=self._start, hidden=hidden, mask=mask, cached=self._cached)
-        goes_on = self._seen is not None and seen.start and self._seen.stop == seen.start
-        self._seen = self._seen.joined(seen) if self._seen and goes_on else seen
+        goes_on = before is not None and before.stop == seen.start
+        self._seen = before.joined(seen) if before and goes_on else seen
 
 
 def _padding_mask(mask: Any, start: int, hidden: Tensor) -> Tensor:

@@ -204,6 +204,7 @@ def test_every_generate_starts_afresh(
         ]
         assert len(processor.signals) == NEW
         model(**inputs)  # what nobody chooses a token from leaves no trace
+        assert isinstance(model(**inputs, return_dict=False), tuple)
         other = generate(
             model, texts(tiny, PROMPTS[1:]), logits_processor=[processor], use_cache=use_cache
         )
