@@ -170,3 +170,41 @@ def test_another_shape_is_an_error(erm: EmotionalRewardModel) -> None:
         erm(states(erm, 2))
     with pytest.raises(ValueError, match=r"\[B, K, d\] with K = . and d = 10"):
         erm.step(states(erm, 2)[..., 1:], erm.initial_state(2))
+
+
+def test_whole_texts_read_as_their_last_position(erm: EmotionalRewardModel) -> None:
+    """The short path of training, and the reading after the last position."""
+    hidden = states(erm, 3, 6)
+    mask = torch.arange(6) < torch.tensor([[6], [2], [4]])
+    outputs = erm.outputs_of_members(hidden, mask).mean(0)
+    emotions, labels, affect = erm.split(outputs)
+    read = erm.read_off(erm.pools(hidden, mask=mask))
+    torch.testing.assert_close(emotions.sigmoid(), read.emotions[:, -1])
+    torch.testing.assert_close(labels.sigmoid(), read.labels[:, -1])
+    torch.testing.assert_close(affect, read.affect[:, -1])
+
+
+def test_the_seed_form_has_the_seeds_layers() -> None:
+    erm = EmotionalRewardModel(64, ERMConfig.seed_form(3))
+    [encoder] = erm.encoders
+    kinds = [type(layer).__name__ for layer in encoder.get_submodule("layers").children()]
+    assert kinds == ["Linear", "LayerNorm", "ReLU", "Dropout", "Linear", "ReLU"]
+    assert erm.pooling.query.shape == (1, 4, 128)
+    assert erm.heads.out_features == 6
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("layers", ()),
+        ("layers", (3, 2)),
+        ("layers", (-1, 2)),
+        ("members", 0),
+        ("queries", 0),
+        ("dropout", 1.0),
+        ("activation", "tanh"),
+    ],
+)
+def test_a_form_that_cannot_be_is_an_error(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"ERMConfig.{field}"):
+        ERMConfig(**{"layers": (1,), field: value})  # type: ignore[arg-type]

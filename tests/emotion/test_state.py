@@ -37,6 +37,12 @@ def test_select_by_mask_and_by_number() -> None:
     assert rows.select(torch.tensor([2, 2])).inner.matrix.tolist() == [[2.0, 2.0], [2.0, 2.0]]
 
 
+def test_put_replaces_rows_and_leaves_the_old_state() -> None:
+    old = state(1.0)
+    new = old.put(torch.tensor([2, 0]), state(5.0).select(torch.tensor([0, 1])))
+    assert new.vector.tolist() == [5.0, 1.0, 5.0] and old.vector.tolist() == [1.0, 1.0, 1.0]
+
+
 def test_a_clone_shares_no_memory_and_detach_cuts_the_graph() -> None:
     original = state(1.0).map(lambda x: x.requires_grad_() * 2)
     snapshot, cut = original.clone(), original.detach()

@@ -60,6 +60,7 @@ def answers(forward: Forward) -> list[torch.Tensor]:
         mask=causal,
         last=torch.tensor([2, 8]),
         rows=torch.tensor([2, 0]),
+        layers=(0, 2, 3),
     )
     lengths = torch.tensor([9, 1, 3])  # the last row goes on after its third token
     decode = Step(
@@ -68,6 +69,7 @@ def answers(forward: Forward) -> list[torch.Tensor]:
         positions=lengths[:, None],
         mask=(torch.arange(10)[None] <= lengths[:, None])[:, None, None],
         last=torch.tensor([0, 0, 0]),
+        layers=(3,),
     )
     return [*forward(prefill), *forward(decode)]
 

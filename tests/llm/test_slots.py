@@ -17,7 +17,15 @@ from transformers import (
     Qwen2Config,
 )
 
-from erm_gym.llm import FrozenLLM, SlotOutput, Slots, SlotSnapshot, common_prefix, load_llm
+from erm_gym.llm import (
+    FrozenLLM,
+    SlotOutput,
+    Slots,
+    SlotSnapshot,
+    common_prefix,
+    load_llm,
+    read_layers,
+)
 from erm_gym.llm.kv_cache import GROWTH, ForwardOutput, Step, TransformersForward
 from erm_gym.llm.prefills import Prefill, PrefillMemory
 from erm_gym.llm.tiny import build_tiny_tokenizer
@@ -215,6 +223,37 @@ def test_the_cache_holds_what_the_longest_row_needs(llm: FrozenLLM) -> None:
     assert slots.nbytes() == 2 * 104 * position
     slots.reserve(5)
     assert slots.nbytes() == 2 * 104 * position
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_states_are_those_of_the_layers_asked_for(kind: str) -> None:
+    """Behind the template, of every new position, also of a prompt that is remembered."""
+    llm = build(kind)
+    layers = (0, 1, llm.num_layers)
+    slots = llm.slots(2, layers=layers)
+    prompts = [llm.encode_prompt(text) for text in ("a", "somewhat longer")]
+
+    def check(output: SlotOutput, index: int, text: list[int], start: int) -> None:
+        [expected] = read_layers(llm, [text], layers, shared=text[:start])
+        count = int(output.counts[index])
+        assert output.mask[index].tolist() == [t < count for t in range(output.mask.shape[1])]
+        assert_close(output.states[index, :count], expected)
+
+    whole = slots.prefill([0, 1], prompts)
+    again = slots.prefill([1, 0], prompts).select(torch.tensor([1, 0]))
+    for index, prompt in enumerate(prompts):
+        check(whole, index, prompt, len(llm.template))
+    check(again, 0, prompts[1], len(llm.template))
+    check(again, 1, prompts[0], len(llm.template))
+    said = [[9], [8, 7, 6]]
+    output = slots.extend([0, 1], said)
+    texts = [prompts[1] + said[0], prompts[0] + said[1]]
+    for index, text in enumerate(texts):
+        check(output, index, text, len(text) - len(said[index]))
+    output = slots.decode(torch.tensor([5, 4]))
+    for index, text in enumerate(texts):
+        check(output, index, [*text, 5 - index], len(text))
+    assert llm.slots(1).prefill([0], prompts[:1]).states.shape[2] == 0
 
 
 def test_prompts_used_last_are_remembered_within_the_budget(llm: FrozenLLM) -> None:

@@ -273,9 +273,11 @@ class _Learner:
             (loss * members).backward()
             nn.utils.clip_grad_norm_(self._erm.parameters(), math.sqrt(members))
             self._optimizer.step()
-            self._schedule.step()
             losses.append(float(loss.detach()))
-            self._done += 1
+            # Long texts make smaller batches, so that an epoch may have a few more than the first.
+            self._done = min(self._done + 1, self._updates)
+            if self._done < self._updates:
+                self._schedule.step()
             self._progress(self._done, self._updates)
         return Epoch(
             number=number,

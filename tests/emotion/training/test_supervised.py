@@ -156,6 +156,24 @@ def test_texts_are_cut_at_random(labels: Task, monkeypatch: pytest.MonkeyPatch) 
     assert min(lengths) == 1 and sum(length < whole for length in lengths) > 50
 
 
+def test_an_epoch_may_have_more_batches_than_the_first(
+    labels: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which texts meet in a batch decides how many fit into it."""
+    counts = iter([1, 4, 4])  # planned, and run
+    batches = [(labels, [0, 1]), (labels, [2]), (labels, [3]), (labels, [4])]
+    monkeypatch.setattr(supervised._Learner, "_shuffled", lambda self: batches[: next(counts)])
+    told: list[tuple[int, int]] = []
+    train_erm(
+        new_erm(),
+        labels=labels,
+        affect=None,
+        training=SHORT,
+        progress=lambda *where: told.append(where),
+    )
+    assert told == [(1, 2)] + [(2, 2)] * 7
+
+
 def test_a_long_text_is_a_batch_of_its_own(labels: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervised, "POSITIONS_AT_ONCE", 40)
     lengths = np.array([10, 10, 10, 10, 10, 100])
