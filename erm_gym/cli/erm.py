@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from erm_gym.emotion import EmotionalCritic
     from erm_gym.emotion.training.datasets import LabelledTexts
     from erm_gym.emotion.training.evaluation import CriticCost
+    from erm_gym.emotion.training.modulator import ModulatorReport
     from erm_gym.feedback.critic_training import FearReport
     from erm_gym.llm import FrozenLLM
+
+PREFERENCES = "hh_harmless_a.jsonl"
+"""Dialogues of which people preferred one, in the folder of the labelled texts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +60,8 @@ class _OnLLM(Command):
 class TrainERM(_OnLLM):
     """Train an emotional critic for a language model, on texts that people labelled.
 
-    It takes goemotions_train.tsv and emobank_train.csv from the folder, each if it is there. A
-    second run goes on with the hidden states that the first one kept.
+    It takes goemotions_train.tsv, emobank_train.csv and hh_harmless_a.jsonl from the folder, each
+    if it is there. A second run goes on with the hidden states that the first one kept.
     """
 
     data: Path = Path("data")
@@ -118,12 +122,20 @@ class TrainERM(_OnLLM):
                 ),
             )
             fear = self._train_fear_module(critic, llm, goemotions, display)
+            modulator = self._train_modulator(critic, llm, display)
         critic.save_pretrained(self.out)
         result = without_nan(
-            {"training": asdict(training), **report.as_dict(), "fear": asdict(fear)}
+            {
+                "training": asdict(training),
+                **report.as_dict(),
+                "fear": asdict(fear),
+                "modulator": modulator and modulator.as_dict(),
+            }
         )
         write_json(self.out / "training.json", result)
         _show(console, "on held-out training texts", report.validation)
+        if modulator is not None:
+            _show_words(console, critic, llm)
         print_place(console, "critic", self.out)
         return Outcome(result)
 
@@ -161,6 +173,36 @@ class TrainERM(_OnLLM):
             progress=lambda done, total: display.update(
                 "training the FearModule", done, total, unit="texts"
             ),
+        )
+
+    def _train_modulator(
+        self, critic: EmotionalCritic, llm: FrozenLLM, display: ProgressDisplay
+    ) -> ModulatorReport | None:
+        """Nothing if the language model has no word tokens, of which the bias consists."""
+        if not len(critic.modulator.category("cautious")):
+            return None
+        from erm_gym.emotion.training.modulator import train_modulator
+        from erm_gym.emotion.training.pairs import read_pairs, read_preference_pairs
+        from erm_gym.feedback import load_prompts
+        from erm_gym.feedback.judge import read_labelled_replies
+        from erm_gym.feedback.modulator_pairs import gather_pairs
+
+        preferred = self.data / PREFERENCES
+        pairs = gather_pairs(
+            load_prompts("default"),
+            read_labelled_replies(),
+            own=read_pairs(),
+            preferences=read_preference_pairs(preferred).pairs if preferred.exists() else (),
+            seed=self.seed,
+        )
+        return train_modulator(
+            critic,
+            llm,
+            pairs.train,
+            validation=pairs.validation,
+            held_out=pairs.test,
+            seed=self.seed,
+            progress=lambda work, done, total, unit: display.update(work, done, total, unit=unit),
         )
 
     def _form(self, llm: FrozenLLM, *, labels: bool, affect: bool) -> Any:
@@ -273,6 +315,22 @@ def _show(console: Console, title: str, figures: Mapping[str, Any]) -> None:
     if affect := figures.get("affect"):
         line = ", ".join(f"{name} {value:.3f}" for name, value in affect.items())
         console.print(Text.assemble(("Pearson's r: ", "bold"), line))
+
+
+def _show_words(console: Console, critic: EmotionalCritic, llm: FrozenLLM) -> None:
+    """Which words each emotion makes likelier and less likely."""
+    from erm_gym.emotion.training.modulator import boosted_tokens
+
+    table = Table(title="Words that an emotion moves", title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("emotion", "likelier", "less likely"):
+        table.add_column(name, style="bold" if name == "emotion" else "")
+    for emotion in ("fear", "curiosity", "anger"):
+        words = boosted_tokens(critic, llm, emotion)
+        table.add_row(
+            emotion,
+            *(", ".join(word for word, _ in side) for side in (words.raised, words.lowered)),
+        )
+    console.print(table)
 
 
 def _sentence(cost: CriticCost) -> Text:

@@ -172,7 +172,7 @@ class EmotionalCritic(
                 checked on the CPU only: elsewhere it would wait for the device at every step.
         """
         self._check_hidden(hidden)
-        for_erm, for_fear = hidden[:, :, self._erm_layers], hidden[:, :, self._fear_layer].float()
+        for_erm, for_fear = self.split_layers(hidden)
         if mask is None and hidden.shape[1] == 1:
             felt, erm_state = self.erm.step(for_erm[:, 0], state.erm)
         else:
@@ -187,6 +187,17 @@ class EmotionalCritic(
         )
         following = CriticState(erm_state, later, context, torch.ones_like(state.begun))
         return signals, torch.stack([phasic, tonic], -1), following
+
+    def split_layers(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Return who reads what of hidden states at the layers `config.layers`.
+
+        Args:
+            hidden: `[..., L, d]`.
+
+        Returns:
+            `[..., K, d]` for the ERM, in the same dtype, and `[..., d]` float32 for the FearModule.
+        """
+        return hidden[..., self._erm_layers, :], hidden[..., self._fear_layer, :].float()
 
     def _check_hidden(self, hidden: Tensor) -> None:
         sizes = len(self.config.layers), self.config.hidden_size

@@ -54,6 +54,7 @@ def test_a_critic_is_trained_and_measured(run: Run, data: Path, tmp_path: Path) 
     report = json.loads((out / "training.json").read_text())
     assert report == json.loads((tmp_path / "train.json").read_text())
     assert len(report["supervised"]["epochs"]) == 2 and report["fear"]["test_auc"] > 0.4
+    assert report["modulator"] is None  # the tiny model writes bytes
     critic = EmotionalCritic.from_pretrained(out)
     assert critic.config.trained and critic.config.erm.members == 1
 

@@ -47,9 +47,10 @@ class Pair:
             given = getattr(self, name)
             if given not in known:
                 raise DataError(f"unknown {name} {given!r}; {suggest(given, known)}")
-        for name in ("chosen", "rejected"):
-            if not getattr(self, name).strip():
-                raise DataError(f"the {name} reply is empty; delete the pair")
+        texts = {"prompt": str(self.prompt), "chosen reply": self.chosen}
+        for name, text in {**texts, "rejected reply": self.rejected}.items():
+            if not text.strip():
+                raise DataError(f"the {name} is empty; delete the pair")
         if self.chosen.strip() == self.rejected.strip():
             raise DataError("both replies are the same; delete the pair")
 
