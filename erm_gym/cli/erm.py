@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from erm_gym.emotion import EmotionalCritic
     from erm_gym.emotion.training.datasets import LabelledTexts
     from erm_gym.emotion.training.evaluation import CriticCost
+    from erm_gym.emotion.training.likelihood import Figures
     from erm_gym.emotion.training.modulator import ModulatorReport
     from erm_gym.feedback.critic_training import FearReport
     from erm_gym.llm import FrozenLLM
@@ -123,6 +124,9 @@ class TrainERM(_OnLLM):
             )
             fear = self._train_fear_module(critic, llm, goemotions, display)
             modulator = self._train_modulator(critic, llm, display)
+            preferences: tuple[Figures, ...] = ()
+            if modulator is not None:
+                preferences = self._measure_preferences(critic, llm, display)
         critic.save_pretrained(self.out)
         result = without_nan(
             {
@@ -130,6 +134,7 @@ class TrainERM(_OnLLM):
                 **report.as_dict(),
                 "fear": asdict(fear),
                 "modulator": modulator and modulator.as_dict(),
+                "preferences": [asdict(each) for each in preferences],
             }
         )
         write_json(self.out / "training.json", result)
@@ -182,17 +187,15 @@ class TrainERM(_OnLLM):
         if not len(critic.modulator.category("cautious")):
             return None
         from erm_gym.emotion.training.modulator import train_modulator
-        from erm_gym.emotion.training.pairs import read_pairs, read_preference_pairs
+        from erm_gym.emotion.training.pairs import read_pairs
         from erm_gym.feedback import load_prompts
         from erm_gym.feedback.judge import read_labelled_replies
         from erm_gym.feedback.modulator_pairs import gather_pairs
 
-        preferred = self.data / PREFERENCES
         pairs = gather_pairs(
             load_prompts("default"),
             read_labelled_replies(),
             own=read_pairs(),
-            preferences=read_preference_pairs(preferred).pairs if preferred.exists() else (),
             seed=self.seed,
         )
         return train_modulator(
@@ -203,6 +206,30 @@ class TrainERM(_OnLLM):
             held_out=pairs.test,
             seed=self.seed,
             progress=lambda work, done, total, unit: display.update(work, done, total, unit=unit),
+        )
+
+    def _measure_preferences(
+        self, critic: EmotionalCritic, llm: FrozenLLM, display: ProgressDisplay
+    ) -> tuple[Figures, ...]:
+        """What fear does to replies of which people preferred one; nothing without such a file.
+
+        They are for measuring alone: with 200 of them among the training pairs, the margin of
+        held-out written pairs at full fear fell from .27 to .24 nats per token, and that of
+        held-out preferences did not move.
+        """
+        from erm_gym.emotion.training.modulator import measure_bias
+        from erm_gym.emotion.training.pairs import read_preference_pairs
+
+        preferred = self.data / PREFERENCES
+        if not preferred.exists():
+            return ()
+        return measure_bias(
+            critic,
+            llm,
+            read_preference_pairs(preferred).pairs,
+            lambda work, done, total, unit: display.update(
+                f"{work} that people preferred", done, total, unit=unit
+            ),
         )
 
     def _form(self, llm: FrozenLLM, *, labels: bool, affect: bool) -> Any:

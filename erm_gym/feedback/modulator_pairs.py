@@ -15,8 +15,6 @@ DIRECT = "comply"
 """Stance of the replies that do what was asked."""
 VALIDATION_SHARE = 0.2
 """Share of training pairs without a split of their own that is held out to validate."""
-TEST_SHARE = 0.2
-"""Share of preferences, which have no split, that is held out to measure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,30 +34,21 @@ def gather_pairs(
     replies: Sequence[Mapping[str, str]],
     *,
     own: Sequence[Pair],
-    preferences: Sequence[Pair] = (),
     seed: int = 0,
 ) -> PairSplits:
-    """All pairs that a modulator is trained on: fear's, those of other emotions, preferences.
+    """All pairs that a modulator is trained and measured on.
 
     Args:
         pool: Prompts.
-        replies: Labelled replies to them.
+        replies: Labelled replies to them: the pairs of fear.
         own: Pairs of other emotions, each for training or test; some of the former validate.
-        preferences: Pairs without a split.
-        seed: Decides which pairs are held out where the data do not say.
+        seed: Decides which pairs validate where the data do not say.
     """
     splits: dict[str, list[Pair]] = {"train": [], "validation": [], "test": []}
     for pair in [*fear_pairs(pool, replies), *(pair for pair in own if pair.split != "train")]:
         splits[pair.split].append(pair)
-    rest = list(preferences)
-    if rest:
-        kept, held_out = split_rows(len(rest), TEST_SHARE, seed)
-        splits["test"] += [rest[row] for row in held_out]
-        rest = [rest[row] for row in kept]
-    groups = [rest] if rest else []
     for emotion in dict.fromkeys(pair.emotion for pair in own):
-        groups.append([pair for pair in own if (pair.emotion, pair.split) == (emotion, "train")])
-    for group in groups:
+        group = [pair for pair in own if (pair.emotion, pair.split) == (emotion, "train")]
         kept, held_out = split_rows(len(group), VALIDATION_SHARE, seed)
         splits["train"] += [group[row] for row in kept]
         splits["validation"] += [group[row] for row in held_out]

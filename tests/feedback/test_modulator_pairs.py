@@ -73,18 +73,14 @@ def test_pairs_are_gathered_and_some_held_out() -> None:
         )
         for n in range(12)
     ]
-    preferences = [
-        Pair(emotion="fear", prompt=f"p{n}", chosen="a", rejected="b") for n in range(20)
-    ]
     pool = PromptPool(tuple(prompts))
-    splits = gather_pairs(pool, replies, own=own, preferences=preferences)
+    splits = gather_pairs(pool, replies, own=own)
     assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [
-        3 + 8 + 13,  # of 10 of our own 2 validate; of 20 preferences 4 test and 3 validate
-        3 + 2 + 3,
-        3 + 2 + 4,
+        3 + 8,  # of 10 of our own 2 validate
+        3 + 2,
+        3 + 2,
     ]
     every = [*splits.train, *splits.validation, *splits.test]
-    assert len({(pair.emotion, str(pair.prompt)) for pair in every}) == len(every) == 9 + 12 + 20
-    assert splits == gather_pairs(pool, replies, own=own, preferences=preferences)
-    assert splits != gather_pairs(pool, replies, own=own, preferences=preferences, seed=1)
-    assert len(gather_pairs(pool, replies, own=own).train) == 3 + 8
+    assert len({(pair.emotion, str(pair.prompt)) for pair in every}) == len(every) == 9 + 12
+    assert splits == gather_pairs(pool, replies, own=own)
+    assert splits != gather_pairs(pool, replies, own=own, seed=1)

@@ -203,6 +203,29 @@ def train_modulator(
     return ModulatorReport(emotions=reports)
 
 
+def measure_bias(
+    critic: EmotionalCritic,
+    llm: FrozenLLM,
+    pairs: Sequence[Pair],
+    progress: Progress = no_progress,
+) -> tuple[Figures, ...]:
+    """What the modulator, rules and learned bias, does to pairs at each of `LEVELS`.
+
+    Args:
+        critic: For the language model.
+        llm: The frozen LM.
+        pairs: Of one emotion.
+        progress: Told how far it is.
+
+    Raises:
+        DataError: If there are no pairs, or a reply cannot be read.
+    """
+    if not pairs:
+        raise DataError("there are no pairs to measure; give at least one")
+    biases = _biases(critic, pairs[0].emotion)
+    return _measure(Replies(llm, pairs, progress), pairs, biases)[0]
+
+
 def boosted_tokens(
     critic: EmotionalCritic, llm: FrozenLLM, emotion: str, n: int = 15
 ) -> BoostedTokens:

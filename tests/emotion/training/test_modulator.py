@@ -10,12 +10,14 @@ import torch
 
 from erm_gym.emotion import EMOTIONS, EmotionalCritic
 from erm_gym.emotion.training.datasets import DataError
+from erm_gym.emotion.training.likelihood import Likelihoods
 from erm_gym.emotion.training.modulator import (
     LEVELS,
     ModulatorReport,
     ModulatorTraining,
     boosted_tokens,
     learned_bias,
+    measure_bias,
     train_modulator,
 )
 from erm_gym.emotion.training.pairs import Pair
@@ -89,6 +91,16 @@ def test_what_is_learned(critic: EmotionalCritic, llm: FrozenLLM) -> None:
         assert torch.equal(value, weights[name]), name
 
 
+def test_other_pairs_can_be_measured(critic: EmotionalCritic, llm: FrozenLLM) -> None:
+    report = train(critic, llm).emotions["fear"]
+    measured = measure_bias(critic, llm, make_pairs(14, 20))
+    for own, other in zip(measured, report.after, strict=True):
+        assert own.margin == pytest.approx(other.margin, abs=1e-5)
+        assert own.kl == pytest.approx(other.kl, abs=1e-5)
+    with pytest.raises(DataError, match="no pairs to measure"):
+        measure_bias(critic, llm, [])
+
+
 def test_the_seed_decides(critic: EmotionalCritic, llm: FrozenLLM) -> None:
     state = torch.get_rng_state()
     learned = []
@@ -148,6 +160,24 @@ def test_validation_decides(critic: EmotionalCritic, llm: FrozenLLM) -> None:
     against = make_pairs(10, 14, letters="zq")
     report = train(critic, llm, validation=against).emotions["fear"]
     assert report.best_epoch == 0 and not critic.modulator.W.any()
+
+
+def test_patience_ends_a_training(
+    critic: EmotionalCritic, llm: FrozenLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change, calls = Likelihoods.change, []
+
+    def counted(self: Likelihoods, *given: Any) -> Any:
+        calls.append(given)
+        return change(self, *given)
+
+    monkeypatch.setattr(Likelihoods, "change", counted)
+    against = make_pairs(10, 14, letters="zq")
+    for patience in (2, 4):
+        patient = ModulatorTraining(penalties=(0.001,), patience=patience, epochs=9)
+        train(critic, llm, validation=against, training=patient)
+    # before the training, then per epoch one batch and the validation, and 9 measurements
+    assert len(calls) == (1 + 2 * 2 + 9) + (1 + 4 * 2 + 9)
 
 
 def test_save_is_load(critic: EmotionalCritic, llm: FrozenLLM, tmp_path: Path) -> None:
