@@ -15,12 +15,14 @@ from erm_gym.emotion.training.metrics import reliability
 from erm_gym.evaluation.picture import COLOURS, save_picture
 
 BINS = 10
+"""Bins that are drawn; the calibration error in the titles is over more of them."""
 
 
 def plot_reliability(figures: ERMFigures, path: Path) -> None:
     """Draws, for each of the six emotions, how often texts have it by how likely it was said to be.
 
-    Points on the diagonal are honest; the area of a point is the number of texts in its bin.
+    Points on the diagonal are honest; the area of a point grows with the logarithm
+    of the number of texts in its bin.
 
     Args:
         figures: Of labelled texts.

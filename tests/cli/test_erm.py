@@ -96,7 +96,9 @@ def test_the_seed_form(run: Run, data: Path, tmp_path: Path) -> None:
         (("eval", "--goemotions", "bad.tsv"), "bad.tsv, line 1: expected text"),
         (("eval", "--goemotions", "bad.tsv", "--labels", "bad.tsv"), "unknown label 'joyy'; did"),
         (("eval", "--emobank", "bad.tsv", "--picture", "p.png"), "--picture needs labelled"),
-        (("eval", "--emobank", "data/emobank_train.csv"), "untrained"),
+        (("eval", "--goemotions", "data/goemotions_train.tsv"), "untrained on labels"),
+        (("eval", "--emobank", "data/emobank_train.csv"), "reads no valence"),
+        (("train", "--data", "data", "--seed-form", "--members", "2"), "the seed's form has one"),
     ],
 )
 @pytest.mark.usefixtures("data")

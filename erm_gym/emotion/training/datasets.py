@@ -169,7 +169,7 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist; give the folder or file with --data") from error
+        raise DataError(f"{path} does not exist; correct the path") from error
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
 

@@ -17,7 +17,7 @@ from erm_gym.emotion.critic import EmotionalCritic
 from erm_gym.emotion.erm import AFFECT
 from erm_gym.emotion.signals import EMOTIONS
 from erm_gym.emotion.training.datasets import LabelledTexts
-from erm_gym.emotion.training.labels import all_targets, emotion_targets
+from erm_gym.emotion.training.labels import GOEMOTIONS, all_targets, emotion_targets
 from erm_gym.emotion.training.metrics import EmotionMetrics, measure
 from erm_gym.emotion.training.state_cache import StateCache
 from erm_gym.emotion.training.supervised import predict
@@ -86,11 +86,16 @@ def evaluate_erm(
         CriticError: If the ERM is not trained, or cannot read what the texts are labelled with.
         DataError: If texts cannot be read by the language model, or the disk is full.
     """
-    if not critic.config.trained:
-        raise CriticError(
-            f"{critic.notice()} Train one with `erm-gym erm train`, or name a trained critic."
-        )
     erm = critic.erm
+    if goemotions is not None and not (critic.config.trained and critic.config.thresholds):
+        raise CriticError(
+            f"the emotional reward model for {critic.config.llm_name!r} is untrained on labels; "
+            "train one with `erm-gym erm train`, or name a trained critic"
+        )
+    if goemotions is not None and critic.config.erm.labels != GOEMOTIONS:
+        raise CriticError(
+            f"this critic reads the labels {critic.config.erm.labels}, and not those of GoEmotions"
+        )
     nothing = torch.zeros(0, len(EMOTIONS))
     figures = ERMFigures(emotions={}, labels={}, affect={}, probabilities=nothing, truth=nothing)
     affect: dict[str, float] = {}

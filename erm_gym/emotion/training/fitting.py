@@ -39,7 +39,7 @@ SPLIT_SEED = 123
 
 @dataclass(frozen=True, kw_only=True)
 class FitReport:
-    """What was learned, and how well, on held-out training texts."""
+    """What was learned, and how well it fits the texts that it was calibrated on."""
 
     supervised: SupervisedReport
     """Epochs of the encoders and heads."""
@@ -48,7 +48,8 @@ class FitReport:
     layer_mix: list[list[float]]
     """Share of each layer in what each member reads."""
     validation: dict[str, Any]
-    """Figures as `ERMFigures.as_dict` has them, where thresholds were chosen on the same texts."""
+    """Figures as `ERMFigures.as_dict` has them, on the texts that chose the epoch, the calibration
+    and the thresholds: they flatter. Measure on other texts with `evaluate_erm`."""
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, in values that JSON has."""
@@ -67,8 +68,10 @@ def fit_erm(
 ) -> FitReport:
     """Train the ERM of a new critic on labelled texts.
 
+    With ratings alone the emotions stay untrained, and the configuration does not call them so.
+
     Args:
-        critic: Its ERM is trained in place, and its configuration says so afterwards.
+        critic: Its ERM is trained in place; with labels, its configuration says so afterwards.
         llm: The language model whose hidden states it reads.
         goemotions: Texts with 28 labels; None leaves emotions untrained.
         emobank: Texts with ratings; None leaves valence, arousal and dominance untrained.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,13 +41,20 @@ def measure(probability: np.ndarray, truth: np.ndarray, threshold: float) -> Emo
         threshold: From `best_threshold`, on other data.
 
     Returns:
-        The numbers; `auc` and `ap` are nan if all texts are of one kind.
-
-    Raises:
-        ValueError: If there are no texts.
+        The numbers; `auc` and `ap` are nan if all texts are of one kind, and all are if there are
+        none.
     """
     if not len(truth):
-        raise ValueError("an emotion cannot be measured on no texts")
+        nothing = math.nan
+        return EmotionMetrics(
+            auc=nothing,
+            f1=nothing,
+            ap=nothing,
+            ece=nothing,
+            threshold=threshold,
+            positives=0,
+            texts=0,
+        )
     mixed = 0 < truth.sum() < len(truth)
     decided = probability > threshold
     return EmotionMetrics(

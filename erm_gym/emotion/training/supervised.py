@@ -93,7 +93,8 @@ class Epoch:
     train_loss: float
     """Mean loss of the updates, with dropout."""
     validation_labels: float
-    """Binary cross-entropy per text, summed over labels and emotions, in nats; nan without."""
+    """Binary cross-entropy per text, weighted as in training and summed over labels and emotions,
+    in nats; nan without labels."""
     validation_affect: float
     """Squared error per text in standard deviations, summed over ratings; nan without."""
 
@@ -175,8 +176,8 @@ def train_erm(
                     break
         finally:
             erm.load_state_dict(best)
+            learner.fold_rating_scale()
             erm.eval()
-    learner.fold_rating_scale()
     kept = min(epochs, key=lambda epoch: epoch.validation_loss)
     return SupervisedReport(epochs=tuple(epochs), best_epoch=kept.number)
 
@@ -230,7 +231,7 @@ class _Learner:
         if affect is not None:
             own = affect.values[affect.train]
             self._mean = own.mean(0)
-            self._deviation = own.std(0).clamp_min(SMALLEST_DEVIATION)
+            self._deviation = own.std(0, correction=0).clamp_min(SMALLEST_DEVIATION)
             with torch.no_grad():
                 erm.split(erm.heads.bias)[2].zero_()
         self._updates = len(self._shuffled()) * training.epochs
@@ -342,7 +343,13 @@ class _Learner:
             return math.nan
         self._erm.eval()
         outputs = predict(self._erm, task.states, task.validation)
-        return float(self._loss(task, outputs[None], task.validation.tolist()))
+        loss = float(self._loss(task, outputs[None], task.validation.tolist()))
+        if not math.isfinite(loss):
+            raise TrainingDiverged(
+                f"the validation loss is {loss}; give a smaller learning rate, and look for nan in "
+                "the hidden states"
+            )
+        return loss
 
 
 def _batches(rows: np.ndarray, lengths: np.ndarray, size: int) -> Iterator[list[int]]:

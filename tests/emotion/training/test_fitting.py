@@ -110,9 +110,13 @@ def test_what_a_critic_cannot_read_is_an_error(
     fitted: tuple[EmotionalCritic, FitReport], tiny: FrozenLLM, rated: LabelledTexts, states: Path
 ) -> None:
     untrained = EmotionalCritic.for_llm(tiny, erm=replace(FORM, affect=False))
-    with pytest.raises(CriticError, match=r"is untrained.*erm-gym erm train"):
-        evaluate_erm(untrained, tiny, goemotions=None, emobank=rated, cache=states)
-    untrained.config = replace(untrained.config, trained=True)
+    labelled = LabelledTexts(source="one", texts=["a"], values=torch.zeros(1, 28))
+    with pytest.raises(CriticError, match=r"is untrained on labels; .*erm-gym erm train"):
+        evaluate_erm(untrained, tiny, goemotions=labelled, emobank=None, cache=states)
+    other = EmotionalCritic.for_llm(tiny, erm=replace(FORM, labels=("odd",)))
+    other.config = replace(other.config, trained=True, thresholds=(0.5,) * 7)
+    with pytest.raises(CriticError, match=r"reads the labels \('odd',\)"):
+        evaluate_erm(other, tiny, goemotions=labelled, emobank=None, cache=states)
     with pytest.raises(CriticError, match="reads no valence; leave out --emobank"):
         evaluate_erm(untrained, tiny, goemotions=None, emobank=rated, cache=states)
 
@@ -124,6 +128,8 @@ def test_ratings_alone_leave_the_emotions_untrained(
     report = fit_erm(critic, tiny, goemotions=None, emobank=rated, training=TRAINING, cache=states)
     assert report.tonic is None and not critic.config.trained
     assert report.validation["affect"]["valence"] > 0.8
+    figures = evaluate_erm(critic, tiny, goemotions=None, emobank=rated, cache=states)
+    assert figures.affect["valence"] > 0.8
 
 
 def test_labels_by_hand(fitted: tuple[EmotionalCritic, FitReport]) -> None:
