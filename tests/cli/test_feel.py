@@ -69,13 +69,14 @@ def test_tokens_are_coloured_on_a_terminal_only(
 ) -> None:
     arguments = ("feel", TEXT, "--llm", "tiny", "--critic", critic)
     assert "\x1b" not in run(*arguments).out
+    monkeypatch.delenv("COLORTERM", raising=False)  # else colours may be written in another way
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("TTY_INTERACTIVE", "0")
     coloured = run(*arguments).out
-    assert "\x1b[30;48;5;" in coloured
+    assert ";48;5;" in coloured
     monkeypatch.setenv("NO_COLOR", "1")
-    assert "\x1b[30;48;5;" not in run(*arguments).out
+    assert ";48;5;" not in run(*arguments).out
 
 
 def test_an_untrained_critic_is_told_and_text_comes_from_stdin(
