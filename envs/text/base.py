@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from erm_gym.emotion import EmotionalCritic
+from erm_gym.emotion import EmotionalCritic, OnlineCriticTrainer, read_anchors
 from erm_gym.envs.text.critic_rows import FELT_SPACES, CriticRows, resolve_critic
 from erm_gym.envs.text.options import OptionError
 from erm_gym.envs.text.reaction import Reaction
@@ -46,7 +47,10 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         llm: The frozen LM.
         user: Who gives the feedback.
         prompts: What may be asked.
-        critic: The critic that watches, if one does; it is not trained here.
+        critic: The critic that watches, if one does.
+        online: Who trains it on the user's feedback, if `options.online_critic`; the critic is then
+            the environment's own copy. `online.restore()` takes back what it learned, which `reset`
+            and `restore` of the environment do not.
         steps_taken: Steps of the environment, those included after which a next prompt could not
             be read.
     """
@@ -87,6 +91,11 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         self.critic: EmotionalCritic | None = None
         if self.options.critic is not None:
             self.critic = resolve_critic(self.options.critic, self.llm)
+        self.online: OnlineCriticTrainer | None = None
+        if self.critic is not None and self.options.online_critic:
+            self.critic = copy.deepcopy(self.critic)
+            anchors = read_anchors(self.llm, self.critic)
+            self.online = OnlineCriticTrainer(self.critic, anchors=anchors)
         self._rows = TextRows(
             self.llm,
             self.prompts,
@@ -103,6 +112,7 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
                 num_envs,
                 clock=self.options.fear_clock,
                 keep_tonic_fear=self.options.keep_tonic_fear,
+                trainer=self.online,
             )
         self._writer = self.make_writer()
         common = self.common_spaces()
@@ -281,6 +291,8 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         # In NEXT_STEP, rows that wait begin anew in place of a step; in SAME_STEP none waits, but
         # for those whose next prompt could not be read.
         self._view.done = waiting | done
+        if self._critic_rows is not None:
+            self._critic_rows.learn()
         begin = waiting | done if mode == AutoresetMode.SAME_STEP else waiting
         self._begin(np.flatnonzero(begin), infos)
         return self._view.observations(), rewards, terminated, truncated, infos
@@ -404,6 +416,8 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
 
     def snapshot(self) -> TextSnapshot:
         """Copies the whole state: KV cache, generators, prompts, texts, feelings, observation.
+
+        What a critic has learned while acting is no part of it, and stays.
 
         Returns:
             What `restore` goes back to, any number of times.

@@ -11,6 +11,8 @@ from gymnasium import spaces
 from erm_gym.emotion import Clock, CriticError, EmotionalCritic
 from erm_gym.emotion.checkpoint import shipped_names
 from erm_gym.emotion.critic import CriticState
+from erm_gym.emotion.online import OnlineCriticTrainer
+from erm_gym.envs.text.online_rows import Heard, OnlineRows
 from erm_gym.llm import FrozenLLM, SlotOutput
 
 FELT_SPACES: dict[str, spaces.Space[np.ndarray]] = {
@@ -28,6 +30,8 @@ class CriticSnapshot:
     """What the critic keeps of every row."""
     felt: dict[str, np.ndarray]
     """What it feels now."""
+    heard: tuple[Heard, ...] = ()
+    """What it read in every row, if it learns; what it learned is no part of a snapshot."""
 
 
 class CriticRows:
@@ -38,8 +42,10 @@ class CriticRows:
     it feels is part of the observation, a policy that recomputes its log-probabilities feels what
     it felt when it acted.
 
+    With a trainer, the critic learns from every reply: see `learn`.
+
     Attributes:
-        critic: The critic; it is not trained here.
+        critic: The critic.
         felt: `emotion` `[B, 6]` and `fear` `[B, 2]`, float32 in [0, 1].
     """
 
@@ -50,6 +56,7 @@ class CriticRows:
         *,
         clock: Clock | None = None,
         keep_tonic_fear: bool | None = None,
+        trainer: OnlineCriticTrainer | None = None,
     ) -> None:
         """Feels nothing yet.
 
@@ -58,6 +65,7 @@ class CriticRows:
             num_rows: Number B of rows.
             clock: When tonic fear decays; None for what the critic's configuration says.
             keep_tonic_fear: Whether tonic fear outlives an episode; None for the same.
+            trainer: Who trains the critic on what happens; None leaves it as it is.
         """
         self.critic = critic
         self.felt = {
@@ -67,6 +75,7 @@ class CriticRows:
         self._clock = clock or critic.config.fear.clock
         self._keep_tonic_fear = keep_tonic_fear
         self._state = critic.initial_state(num_rows)
+        self._online = None if trainer is None else OnlineRows(trainer, num_rows)
 
     @property
     def total_fear(self) -> np.ndarray:
@@ -93,6 +102,8 @@ class CriticRows:
             mask.to(self._state.tonic_fear.device),
             keep_tonic_fear=self._keep_tonic_fear,
         )
+        if self._online is not None:
+            self._online.begin(rows)
         self.listen(rows, prompts)
 
     def listen(self, rows: np.ndarray, said: SlotOutput) -> None:
@@ -104,6 +115,8 @@ class CriticRows:
         """
         tick = torch.full((len(rows),), self._clock == "token")
         self._read(rows, said.states, tick, mask=said.mask)
+        if self._online is not None:
+            self._online.hear(rows, said)
 
     def set_tonic_fear(self, rows: list[int], tonic_fear: float) -> None:
         """Gives rows a tonic fear in [0, 1]; 0 as if they had lived through nothing."""
@@ -136,7 +149,18 @@ class CriticRows:
         else:
             tick = np.zeros(len(rows), bool)
         told = None if feedback is None else torch.from_numpy(feedback[rows])
-        self._read(rows, torch.from_numpy(states[rows])[:, None], torch.from_numpy(tick), told)
+        own = torch.from_numpy(states[rows])  # [n, L, d]
+        self._read(rows, own[:, None], torch.from_numpy(tick), told)
+        if self._online is not None:
+            self._online.write(rows, own, told)
+
+    def learn(self) -> None:
+        """Lets the critic learn from the replies that were finished since this was last called.
+
+        What it feels now stays; what it has read stays valid, read by a slightly younger self.
+        """
+        if self._online is not None:
+            self._online.learn()
 
     @torch.no_grad()
     def _read(
@@ -163,12 +187,18 @@ class CriticRows:
         self.felt = {name: _with_rows(old, rows, felt[name]) for name, old in self.felt.items()}
 
     def snapshot(self) -> CriticSnapshot:
-        """Everything; what is kept is replaced and never written into, so nothing is copied."""
-        return CriticSnapshot(state=self._state, felt=self.felt)
+        """Everything but what was learned.
+
+        What is kept is replaced and never written into, so nothing is copied.
+        """
+        heard = () if self._online is None else self._online.heard
+        return CriticSnapshot(state=self._state, felt=self.felt, heard=heard)
 
     def restore(self, snapshot: CriticSnapshot) -> None:
         """Goes back to a snapshot."""
         self._state, self.felt = snapshot.state, snapshot.felt
+        if self._online is not None:
+            self._online.restore(snapshot.heard)
 
 
 def _with_rows(array: np.ndarray, rows: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -46,6 +46,9 @@ class TextEnvOptions:
     critic: str | EmotionalCritic | None = "default"
     """Who feels: `default` is the critic shipped for the LM (an untrained one where there is none),
     None leaves `emotion` and `fear` out of the observation."""
+    online_critic: bool = False
+    """Whether the user's feedback teaches the critic what to be afraid of, as
+    `OnlineCriticTrainer` has it. The environment then feels with a copy of the critic."""
     keep_tonic_fear: bool | None = None
     """Whether tonic fear outlives an episode; None for what the critic's configuration says."""
     fear_clock: Clock | None = None
@@ -93,6 +96,12 @@ class TextEnvOptions:
             ("prior_weight", not_negative(self.prior_weight), "at least 0 and finite"),
             ("prompt_order", self.prompt_order in PROMPT_ORDERS, f"one of {PROMPT_ORDERS}"),
             ("fear_clock", self.fear_clock in (None, *CLOCKS), f"one of {CLOCKS} or None"),
+            (
+                "online_critic",
+                self.online_critic is False
+                or (self.online_critic is True and self.critic is not None),
+                "True or False, and False without a critic",
+            ),
             ("render_mode", self.render_mode in (None, *RENDER_MODES), f"{RENDER_MODES} or None"),
             ("seed", self.seed is None or is_whole(self.seed, 0), "a whole number >= 0, or None"),
         ]

@@ -60,11 +60,17 @@ class RecordTranscripts(VectorWrapper):
             path: Where to write; missing folders are made.
 
         Raises:
-            RecordingError: If the file exists or cannot be written, or the environment is another.
+            RecordingError: If the file exists or cannot be written, the environment is another, or
+                its critic learns.
         """
         super().__init__(env)
         if not isinstance(env.unwrapped, TextVectorEnv):
             raise RecordingError(f"only text environments can be recorded, not {env}")
+        if env.unwrapped.online is not None:
+            raise RecordingError(
+                "what a critic learns while acting is no part of a recording; save it with "
+                "critic.save_pretrained(folder), and record an environment with critic=folder"
+            )
         self._text_env: TextVectorEnv[Any] = env.unwrapped
         self._mode = env.metadata["autoreset_mode"]
         self._waiting = np.zeros(env.num_envs, bool)

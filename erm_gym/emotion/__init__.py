@@ -1,5 +1,6 @@
 """Emotions beside a frozen language model: what is felt, and how it moves the choice of a token."""
 
+from erm_gym.emotion.anchors import read_anchors
 from erm_gym.emotion.categories import CATEGORIES, category_ids
 from erm_gym.emotion.checkpoint import shipped_names
 from erm_gym.emotion.config import CriticConfig, CriticError
@@ -13,6 +14,7 @@ from erm_gym.emotion.modulation import (
     TemperatureConfig,
     TemperatureModulator,
 )
+from erm_gym.emotion.online import OnlineCriticTrainer, OnlineTraining, OnlineUpdate
 from erm_gym.emotion.signals import EMOTIONS, EmotionalSignals
 
 __all__ = [
@@ -33,11 +35,15 @@ __all__ = [
     "FearModule",
     "LogitModulator",
     "ModulationConfig",
+    "OnlineCriticTrainer",
+    "OnlineTraining",
+    "OnlineUpdate",
     "Reading",
     "TemperatureConfig",
     "TemperatureModulator",
     "category_ids",
     "ranking_accuracy",
+    "read_anchors",
     "shipped_names",
     "train_detector",
 ]

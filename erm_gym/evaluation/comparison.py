@@ -241,10 +241,10 @@ def _run(run: _Run, progress: Callable[[CompareProgress], None]) -> list[Episode
         resume=True,
         progress=lambda now: report("train", now.steps, now.total, now),
     )
-    _, trained = load_run(folder)
+    trained_config, trained = load_run(folder)
     records = evaluate(
         trained,
-        config.env_options(),
+        trained_config.env_options(),
         split=config.split,
         num_envs=config.num_envs,
         seed=config.evaluation_seed + SEED_STRIDE * seed,

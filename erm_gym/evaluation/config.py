@@ -32,6 +32,9 @@ class RunOptions:
     """What is asked: `default` or a CSV file."""
     critic: str = "default"
     """Who feels: `default`, `none`, or the folder or hub id of a saved critic."""
+    online_critic: bool = False
+    """Whether the feedback also teaches the critic what to fear while an agent trains; the run
+    keeps that critic, and is evaluated with it as it is then. Agents that do not learn never do."""
     num_envs: int = 32
     """Replies that are written side by side, >= 1."""
     k: int = 16
@@ -70,6 +73,7 @@ class RunOptions:
             "user": self.user,
             "prompts": self.prompts,
             "critic": None if self.critic == "none" else self.critic,
+            "online_critic": self.online_critic,
             "k": self.k,
             "max_new_tokens": self.max_new_tokens,
             "prior_temperature": self.prior_temperature,
@@ -111,7 +115,8 @@ class TrainConfig(RunOptions):
         for item in fields(self):
             value = getattr(self, item.name)
             if item.default is not MISSING and value != item.default:
-                words += [f"--{item.name.replace('_', '-')}", str(value)]
+                words.append(f"--{item.name.replace('_', '-')}")
+                words += [] if isinstance(value, bool) else [str(value)]  # none is on by default
         return shlex.join(words)
 
 

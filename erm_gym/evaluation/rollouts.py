@@ -33,7 +33,8 @@ def evaluate(
     """Plays every prompt of a split once, in the order of the pool.
 
     The same arguments give the same records: choices are drawn from generators that are seeded
-    here, and the state of torch's global one is put back.
+    here, and the state of torch's global one is put back. The critic does not learn, whatever
+    `online_critic` says.
 
     Args:
         agent: Who writes; it does not learn.
@@ -57,6 +58,7 @@ def evaluate(
     prompts = choose_prompts(load_prompts(options.get("prompts", "default")).split(split), limit)
     rows = min(num_envs, len(prompts))
     changes = {"prompts": prompts, "split": "all", "prompt_order": "sequential"}
+    changes["online_critic"] = False
     envs = EpisodeRecorder(candidate_generation_vec(rows, **{**options, **changes}))
     if isinstance(agent, SamplingAgent):  # its generator is its own: take a fresh one
         agent = SamplingAgent(prior=agent.prior, uniform=agent.uniform, seed=seed, bias=agent.bias)

@@ -1,10 +1,12 @@
 """Training runs in a folder of their own, which can be stopped at any time and go on later.
 
 A folder holds `config.json`, `model.zip` (the last checkpoint, as Stable-Baselines3 saves it),
-`metrics.jsonl`, `transcripts.jsonl` and `tensorboard/`. A checkpoint is the state after an update.
+`metrics.jsonl`, `transcripts.jsonl` and `tensorboard/`; with `online_critic` also `critic/`, what
+the critic has learned by then. A checkpoint is the state after an update.
 A resumed run draws new seeds from its own seed and its number of steps: it goes on with other
 prompts than it began with, reproducibly, but not as it would have without the stop. The replay
-buffer of a Q-learner is not kept; it fills again before learning goes on.
+buffer of a Q-learner is not kept; it fills again before learning goes on. Neither is what an online
+critic remembers.
 
 Loading a model.zip runs code that is in it, as unpickling does: load only what you trust.
 """
@@ -12,9 +14,11 @@ Loading a model.zip runs code that is in it, as unpickling does: load only what 
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 import zipfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +29,8 @@ from stable_baselines3.common.logger import Logger, configure
 from erm_gym.agents import Agent, DQNConfig, load_agent, make_agent
 from erm_gym.agents.factory import agent_spec
 from erm_gym.agents.prior_dqn import PriorDQN
+from erm_gym.emotion import EmotionalCritic
+from erm_gym.envs.text import TextVectorEnv
 from erm_gym.envs.text.candidate import candidate_generation_vec
 from erm_gym.evaluation.config import RunError, RunInterrupted, TrainConfig
 from erm_gym.evaluation.recorder import EpisodeRecorder
@@ -44,6 +50,7 @@ __all__ = [
 
 CONFIG_FILE = "config.json"
 MODEL_FILE = "model.zip"
+CRITIC_FOLDER = "critic"
 TENSORBOARD_FOLDER = "tensorboard"
 
 
@@ -104,6 +111,7 @@ def train(
         assert isinstance(agent, BaseAlgorithm)
         if steps is not None:
             _reseed(agent, config.seed, steps)
+            _resume_critic(envs, folder)
         return _learn(agent, envs, config, folder, state=state, progress=progress)
     finally:
         envs.close()
@@ -111,6 +119,9 @@ def train(
 
 def load_run(folder: Path) -> tuple[TrainConfig, Agent]:
     """A run's configuration and its agent, ready to `predict`.
+
+    If the critic learned, too, the configuration names the one that came of it, which learns no
+    more.
 
     Args:
         folder: Folder of a run; it need not be finished.
@@ -125,6 +136,9 @@ def load_run(folder: Path) -> tuple[TrainConfig, Agent]:
         raise RunError(f"{folder} has no {MODEL_FILE} yet; go on with {config.command(folder)!r}")
     if learns:
         saved_steps(folder)
+        if config.online_critic:
+            critic = str(_learned_critic(folder))
+            config = replace(config, critic=critic, online_critic=False)
     envs = candidate_generation_vec(1, **config.env_options())
     if learns:
         return config, load_agent(config.agent, folder / MODEL_FILE, envs)
@@ -178,14 +192,13 @@ def _learn(
     state: RunState,
     progress: Callable[[TrainProgress], None] | None,
 ) -> TrainResult:
-    path = folder / MODEL_FILE
     log = TrainingLog(
         folder,
         envs,
         state,
         total=config.steps,
         checkpoint_every=config.checkpoint_every,
-        save=lambda: _save(agent, path),
+        save=lambda: _save(agent, envs, folder),
         progress=progress,
     )
     logger: Logger | None = None
@@ -193,12 +206,12 @@ def _learn(
         logger = configure(str(folder / TENSORBOARD_FOLDER), ["tensorboard"])
         agent.set_logger(logger)
         agent.learn(config.steps - state.steps, callback=log, reset_num_timesteps=state.steps == 0)
-        _save(agent, path)
+        _save(agent, envs, folder)
         log.write_metrics()
     except KeyboardInterrupt:
         # Steps since the last update have not been learnt from: they are taken again.
         agent.num_timesteps = log.boundary
-        _save(agent, path)
+        _save(agent, envs, folder)
         raise RunInterrupted(
             f"stopped and saved at {log.boundary} of {config.steps} tokens; go on with: "
             f"{config.command(folder)}"
@@ -214,13 +227,46 @@ def _learn(
     return _result(folder, state)
 
 
-def _save(agent: BaseAlgorithm, path: Path) -> None:
+def _save(agent: BaseAlgorithm, envs: EpisodeRecorder, folder: Path) -> None:
+    path = folder / MODEL_FILE
     try:
+        _save_critic(envs, folder / CRITIC_FOLDER)  # first: a checkpoint has its critic
         with atomic_path(path) as temporary:
             agent.save(temporary)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         earlier = "; the earlier checkpoint is still there" if path.exists() else ""
         raise RunError(f"cannot save {path}: {error}{earlier}. Free some space") from error
+
+
+def _save_critic(envs: EpisodeRecorder, folder: Path) -> None:
+    """Saves what an online critic has learned; its files replace the earlier ones one by one."""
+    env = envs.unwrapped
+    assert isinstance(env, TextVectorEnv)
+    if env.critic is None or env.online is None:
+        return
+    folder.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        env.critic.save_pretrained(temporary)
+        for path in Path(temporary).iterdir():
+            os.replace(path, folder / path.name)
+
+
+def _resume_critic(envs: EpisodeRecorder, folder: Path) -> None:
+    """Lets an online critic go on from what it has learned."""
+    env = envs.unwrapped
+    assert isinstance(env, TextVectorEnv)
+    if env.online is not None:
+        learned = EmotionalCritic.from_pretrained(_learned_critic(folder), llm=env.llm)
+        env.online.resume(learned)
+
+
+def _learned_critic(folder: Path) -> Path:
+    if not (folder / CRITIC_FOLDER).is_dir():
+        raise RunError(
+            f"{folder} has no {CRITIC_FOLDER}, though its critic learned; restore it from a copy, "
+            f"or delete {folder} and train again"
+        )
+    return folder / CRITIC_FOLDER
 
 
 def _reseed(agent: BaseAlgorithm, seed: int, steps: int) -> None:

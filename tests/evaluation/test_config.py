@@ -78,6 +78,9 @@ def test_the_command_to_go_on_names_what_is_not_default() -> None:
         "erm-gym train ppo --out 'runs/a b' --resume --llm 'my model' --num-envs 4 "
         "--bias-weight 0.5"
     )
+    assert TrainConfig(agent="ppo", online_critic=True).command(Path("run")) == (
+        "erm-gym train ppo --out run --resume --online-critic"
+    )
     assert TrainConfig(**asdict(config)) == config
 
 
