@@ -1,4 +1,4 @@
-"""Learning while acting with the critic that is shipped: careless advice on mushrooms ends badly."""
+"""Learning while acting with the shipped critic: careless advice on mushrooms ends badly."""
 
 from __future__ import annotations
 
