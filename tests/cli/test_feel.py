@@ -74,9 +74,9 @@ def test_tokens_are_coloured_on_a_terminal_only(
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("TTY_INTERACTIVE", "0")
     coloured = run(*arguments).out
-    assert ";48;5;" in coloured
+    assert ";48;" in coloured
     monkeypatch.setenv("NO_COLOR", "1")
-    assert ";48;5;" not in run(*arguments).out
+    assert ";48;" not in run(*arguments).out
 
 
 def test_an_untrained_critic_is_told_and_text_comes_from_stdin(

@@ -66,6 +66,7 @@ def test_ten_bad_outcomes_are_feared_where_they_belong() -> None:
     assert before[0, 0] < 0.5 and before[0, 1] < 0.1
     assert own[0] > 0.3 and own[1] > 0.5
     assert (unrelated < 0.2 * own).all()
-    assert (related > 2 * unrelated.mean(0)).all()
+    assert (related > 0).all()
+    assert (related.mean(0) > 2 * unrelated.mean(0)).all()
     trainer.restore()
     assert torch.equal(torch.stack([fear(llm, critic, prompt) for prompt in prompts]), before)

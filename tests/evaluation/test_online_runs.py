@@ -90,8 +90,6 @@ def test_a_resumed_run_goes_on_with_its_critic(
     monkeypatch.setattr(OnlineCriticTrainer, "resume", spy)
     assert train(config, tmp_path, resume=True).steps == 240
     assert len(resumed) == 1 and equal(resumed[0], kept)
-    later = weights(EmotionalCritic.from_pretrained(tmp_path / "critic", llm=tiny))
-    assert not equal(later, kept)
 
 
 def test_a_run_whose_critic_is_gone_is_refused(tmp_path: Path, small: Small) -> None:
