@@ -19,12 +19,8 @@ from erm_gym.cli.progress import ProgressDisplay
 
 if TYPE_CHECKING:
     from erm_gym.emotion import EmotionalCritic
-    from erm_gym.emotion.training.datasets import LabelledTexts
     from erm_gym.emotion.training.evaluation import CriticCost
-    from erm_gym.emotion.training.likelihood import Figures
-    from erm_gym.emotion.training.modulator import ModulatorReport
     from erm_gym.emotion.training.pairs import Pair
-    from erm_gym.feedback.critic_training import FearReport
     from erm_gym.llm import FrozenLLM
 
 PREFERENCES = "hh_harmless_a.jsonl"
@@ -94,10 +90,9 @@ class TrainERM(_OnLLM):
         from erm_gym.emotion import EmotionalCritic
         from erm_gym.emotion.training.datasets import find_training_texts
         from erm_gym.emotion.training.evaluation import without_nan
-        from erm_gym.emotion.training.fitting import fit_erm
-        from erm_gym.emotion.training.modulator import measure_bias
         from erm_gym.emotion.training.supervised import ERMTraining
         from erm_gym.evaluation import write_json
+        from erm_gym.feedback.critic_fitting import fit_critic
 
         with _told():
             training = ERMTraining(
@@ -114,109 +109,24 @@ class TrainERM(_OnLLM):
             form = self._form(llm, labels=goemotions is not None, affect=emobank is not None)
         critic = EmotionalCritic.for_llm(llm, seed=self.seed, erm=form)
         with ProgressDisplay(console) as display:
-            report = fit_erm(
+            report = fit_critic(
                 critic,
                 llm,
                 goemotions=goemotions,
                 emobank=emobank,
                 training=training,
                 cache=self.cache_folder(),
-                progress=lambda work, done, total, unit: display.update(
-                    work, done, total, unit=unit
-                ),
+                preferred=preferred,
+                progress=display.update,
             )
-            fear = self._train_fear_module(critic, llm, goemotions, display)
-            modulator = self._train_modulator(critic, llm, display)
-            critic.save_pretrained(self.out)
-            preferences: tuple[Figures, ...] = ()
-            if modulator is not None and preferred:
-                preferences = measure_bias(
-                    critic,
-                    llm,
-                    preferred,
-                    lambda work, done, total, unit: display.update(
-                        f"{work} that people preferred", done, total, unit=unit
-                    ),
-                )
-        result = without_nan(
-            {
-                "training": asdict(training),
-                **report.as_dict(),
-                "fear": asdict(fear),
-                "modulator": modulator and modulator.as_dict(),
-                "preferences": [asdict(each) for each in preferences],
-            }
-        )
+        critic.save_pretrained(self.out)
+        result = without_nan({"training": asdict(training), **report.as_dict()})
         write_json(self.out / "training.json", result)
-        _show(console, "on the texts that it was calibrated on", report.validation)
-        if modulator is not None:
+        _show(console, "on the texts that it was calibrated on", report.erm.validation)
+        if report.modulator is not None:
             _show_words(console, critic, llm)
         print_place(console, "critic", self.out)
         return Outcome(result)
-
-    def _train_fear_module(
-        self,
-        critic: EmotionalCritic,
-        llm: FrozenLLM,
-        goemotions: LabelledTexts | None,
-        display: ProgressDisplay,
-    ) -> FearReport:
-        from erm_gym.emotion.training.contexts import labelled_contexts
-        from erm_gym.feedback import load_prompts
-        from erm_gym.feedback.critic_training import train_fear_module
-        from erm_gym.feedback.judge import read_labelled_replies
-
-        labelled = None
-        if goemotions is not None:
-            labelled = labelled_contexts(
-                critic,
-                llm,
-                goemotions,
-                cache=self.cache_folder(),
-                seed=self.seed,
-                progress=lambda work, done, total, unit: display.update(
-                    work, done, total, unit=unit
-                ),
-            )
-        return train_fear_module(
-            critic,
-            llm,
-            load_prompts("default"),
-            read_labelled_replies(),
-            labelled=labelled,
-            seed=self.seed,
-            progress=lambda done, total: display.update(
-                "training the FearModule", done, total, unit="texts"
-            ),
-        )
-
-    def _train_modulator(
-        self, critic: EmotionalCritic, llm: FrozenLLM, display: ProgressDisplay
-    ) -> ModulatorReport | None:
-        """Nothing if the language model has no word tokens, of which the bias consists."""
-        if not len(critic.modulator.category("cautious")):
-            return None
-        from erm_gym.emotion.training.modulator import train_modulator
-        from erm_gym.emotion.training.pairs import read_pairs
-        from erm_gym.feedback import load_prompts
-        from erm_gym.feedback.judge import read_labelled_replies
-        from erm_gym.feedback.modulator_pairs import gather_pairs
-
-        pairs = gather_pairs(
-            load_prompts("default"),
-            read_labelled_replies(),
-            own=read_pairs(),
-            seed=self.seed,
-        )
-        return train_modulator(
-            critic,
-            llm,
-            pairs.train,
-            validation=pairs.validation,
-            held_out=pairs.test,
-            seed=self.seed,
-            progress=lambda work, done, total, unit: display.update(work, done, total, unit=unit),
-        )
 
     def _preferences(self) -> list[Pair]:
         """Replies of which people preferred one, which measure what fear does; maybe none."""
@@ -295,9 +205,7 @@ class EvaluateERM(_OnLLM):
                 goemotions=labelled,
                 emobank=rated,
                 cache=self.cache_folder(),
-                progress=lambda work, done, total, unit: display.update(
-                    work, done, total, unit=unit
-                ),
+                progress=display.update,
             )
         result = figures.as_dict()
         _show(console, f"of {critic.config.llm_name}", result)

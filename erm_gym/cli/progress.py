@@ -92,12 +92,12 @@ class ProgressDisplay:
         description: str,
         done: int,
         total: int,
-        *,
         unit: str,
+        *,
         rate: float | None = None,
         note: str = "",
     ) -> None:
-        """Reports work; a description that is new begins a new piece.
+        """Reports work; a new description, or fewer units done than before, begins a new piece.
 
         Args:
             description: What is being done; tells pieces apart.
@@ -110,7 +110,7 @@ class ProgressDisplay:
         """
         now = self._clock()
         work = self._work.get(description)
-        if work is None:
+        if work is None or done < work.done:
             work = _Work(description, unit, began=self._last_report)
             if self._bars is not None:
                 work.bar = self._bars.add_task(description, total=total, work=work)

@@ -117,7 +117,7 @@ def load(cls: type[Critic], model_id: str, config: dict[str, Any] | None, **hub:
             initial = set(json.loads((stored.metadata() or {}).get("initial", "[]")))
     except FileNotFoundError as error:
         raise CriticError(f"{file} is missing. {again}") from error
-    except SafetensorError as error:
+    except (SafetensorError, json.JSONDecodeError) as error:
         raise CriticError(f"{file} is truncated or damaged ({error}). {again}") from error
     try:
         for category in CATEGORIES:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from erm_gym.emotion._checks import require_range
 from erm_gym.emotion.erm import ERMConfig
 from erm_gym.emotion.fear import FearConfig
 from erm_gym.emotion.modulation import ModulationConfig, TemperatureConfig
 from erm_gym.emotion.signals import EMOTIONS
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Part = TypeVar("Part", bound="DataclassInstance")
 
 
 class CriticError(ValueError):
@@ -60,6 +65,8 @@ class CriticConfig:
                 f"CriticConfig.thresholds has {len(self.thresholds)} entries for {len(EMOTIONS)} "
                 f"emotions and {len(self.erm.labels)} labels."
             )
+        for threshold in self.thresholds:
+            require_range("CriticConfig", "thresholds", threshold, 0.0, 1.0)
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -83,16 +90,20 @@ class CriticConfig:
             "temperature": TemperatureConfig,
         }
         own = dict(values)
-        try:
-            for name, part in parts.items():
-                if name in own:
-                    own[name] = part(**{key: _frozen(value) for key, value in own[name].items()})
-            return cls(**{key: _frozen(value) for key, value in own.items()})
-        except TypeError as error:
-            known = [each.name for each in fields(cls)]
-            raise ValueError(
-                f"{error}; the keys of a critic's configuration are {known}"
-            ) from error
+        for name, part in parts.items():
+            if name in own:
+                own[name] = _built(part, own[name], name)
+        return _built(cls, own, "the configuration of a critic")
+
+
+def _built(kind: type[Part], values: Any, name: str) -> Part:
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{name} is {values!r}, not a table of values")
+    try:
+        return kind(**{key: _frozen(value) for key, value in values.items()})
+    except TypeError as error:
+        known = [each.name for each in fields(kind)]
+        raise ValueError(f"{error}; the keys of {name} are {known}") from error
 
 
 def _frozen(value: Any) -> Any:

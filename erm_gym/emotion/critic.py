@@ -171,7 +171,7 @@ class EmotionalCritic(
             ValueError: `hidden` has another shape, or contains nan or infinity. The second is
                 checked on the CPU only: elsewhere it would wait for the device at every step.
         """
-        self._check_hidden(hidden)
+        self._check_hidden(hidden, mask)
         for_erm, for_fear = self.split_layers(hidden)
         if mask is None and hidden.shape[1] == 1:
             felt, erm_state = self.erm.step(for_erm[:, 0], state.erm)
@@ -199,16 +199,17 @@ class EmotionalCritic(
         """
         return hidden[..., self._erm_layers, :], hidden[..., self._fear_layer, :].float()
 
-    def _check_hidden(self, hidden: Tensor) -> None:
+    def _check_hidden(self, hidden: Tensor, mask: Tensor | None) -> None:
         sizes = len(self.config.layers), self.config.hidden_size
         if hidden.ndim != 4 or not hidden.shape[1] or hidden.shape[2:] != sizes:
             raise ValueError(
                 f"The critic reads hidden states [B, T, L, d] with L = {sizes[0]} (layers "
                 f"{self.config.layers}) and d = {sizes[1]}; got shape {tuple(hidden.shape)}."
             )
-        if hidden.device.type == "cpu" and not bool(torch.isfinite(hidden).all()):
-            bad = (~torch.isfinite(hidden).flatten(1).all(1)).nonzero().squeeze(-1).tolist()
-            raise ValueError(f"The hidden states of rows {bad} contain nan or infinity.")
+        if hidden.device.type == "cpu" and not bool((finite := torch.isfinite(hidden)).all()):
+            read = finite.flatten(2).all(-1) if mask is None else finite.flatten(2).all(-1) | ~mask
+            if bad := (~read.all(1)).nonzero().squeeze(-1).tolist():
+                raise ValueError(f"The hidden states of rows {bad} contain nan or infinity.")
 
     def reset(
         self, state: CriticState, mask: Tensor, keep_tonic_fear: bool | None = None

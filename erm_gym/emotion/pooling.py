@@ -102,12 +102,11 @@ class CausalAttentionPooling(nn.Module):
         scores = self._scores(encoded).masked_fill(~mask[..., None, None], -math.inf)
         maximum = scores.detach().amax(1)  # [B, M, Q]
         weight = torch.exp(scores - maximum.unsqueeze(1))
-        kept = encoded if self._keeps_highest else encoded[..., :0]
         return PoolingState(
             maximum,
             weight.sum(1),
             torch.einsum("btmq,btme->bmqe", weight, encoded),
-            kept.masked_fill(~mask[..., None, None], -math.inf).amax(1),
+            self._kept(encoded).masked_fill(~mask[..., None, None], -math.inf).amax(1),
         )
 
     def scan(
@@ -156,8 +155,12 @@ class CausalAttentionPooling(nn.Module):
         # The shift cancels in the average, so no gradient needs to pass through it.
         maximum = scores.detach()
         weight = torch.exp(scores - maximum)
-        highest = encoded if self._keeps_highest else encoded[..., :0]
-        return PoolingState(maximum, weight, weight.unsqueeze(-1) * encoded.unsqueeze(-2), highest)
+        weighted = weight.unsqueeze(-1) * encoded.unsqueeze(-2)
+        return PoolingState(maximum, weight, weighted, self._kept(encoded))
+
+    def _kept(self, encoded: Tensor) -> Tensor:
+        """Return what the largest values are of, which is nothing if they are not wanted."""
+        return encoded if self._keeps_highest else encoded[..., :0]
 
 
 def _slice(state: PoolingState, start: int, stop: int | None) -> PoolingState:

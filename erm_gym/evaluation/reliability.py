@@ -14,9 +14,6 @@ from erm_gym.emotion.training.evaluation import ERMFigures
 from erm_gym.emotion.training.metrics import reliability
 from erm_gym.evaluation.picture import COLOURS, save_picture
 
-BINS = 10
-"""Bins that are drawn; the calibration error in the titles is over more of them."""
-
 
 def plot_reliability(figures: ERMFigures, path: Path) -> None:
     """Draws, for each of the six emotions, how often texts have it by how likely it was said to be.
@@ -50,7 +47,7 @@ def plot_reliability(figures: ERMFigures, path: Path) -> None:
 
 
 def _draw(axes: Axes, probability: np.ndarray, truth: np.ndarray, colour: str) -> None:
-    predicted, observed, count = reliability(probability, truth, BINS)
+    predicted, observed, count = reliability(probability, truth)
     axes.plot([0, 1], [0, 1], color="#BBBBBB", linewidth=1, zorder=0)
     there = count > 0
     deviation = np.sqrt(observed[there] * (1 - observed[there]) / count[there])

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from erm_gym.emotion import DetectorReport, EmotionalCritic, ranking_accuracy, train_detector
 from erm_gym.emotion.training.contexts import LabelledContexts
-from erm_gym.emotion.training.supervised import split_rows
+from erm_gym.emotion.training.progress import Progress, no_progress
+from erm_gym.emotion.training.splits import split_rows
 from erm_gym.feedback.judge import CAREFUL
 from erm_gym.feedback.prompts import Prompt, PromptPool
 from erm_gym.feedback.reading import read_replies
@@ -55,7 +56,7 @@ def train_fear_module(
     *,
     labelled: LabelledContexts | None = None,
     seed: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = no_progress,
 ) -> FearReport:
     """Train a critic's danger net on risk and fear, and its pain net on reproach.
 
@@ -73,7 +74,7 @@ def train_fear_module(
         replies: Labelled replies as `read_labelled_replies` gives them.
         labelled: Labelled texts; None trains the danger net on the pool alone, and no pain net.
         seed: Seed of the nets and the batches.
-        progress: Called with the number of texts that are read, and how many there are.
+        progress: Told how far it is.
 
     Returns:
         How well it does on the held-out prompts.
@@ -81,7 +82,10 @@ def train_fear_module(
     prompts = list(pool)
     chosen = _choose_replies(prompts, replies)
     read = read_replies(
-        llm, [prompt.text for prompt in prompts], [chosen[p] for p in prompts], progress
+        llm,
+        [prompt.text for prompt in prompts],
+        [chosen[prompt] for prompt in prompts],
+        lambda done, total: progress("training the FearModule", done, total, "texts"),
     )
     contexts = [_contexts(critic, *states) for states in read]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from erm_gym.emotion.training.datasets import DataError
 from erm_gym.emotion.training.pairs import Pair
-from erm_gym.emotion.training.supervised import split_rows
+from erm_gym.emotion.training.splits import split_rows
 from erm_gym.feedback.critic_training import WRITTEN
 from erm_gym.feedback.judge import CAREFUL
 from erm_gym.feedback.prompts import PromptPool
@@ -43,12 +44,19 @@ def gather_pairs(
         replies: Labelled replies to them: the pairs of fear.
         own: Pairs of other emotions, each for training or test; some of the former validate.
         seed: Decides which pairs validate where the data do not say.
+
+    Raises:
+        DataError: If an emotion has a single pair to train on.
     """
     splits: dict[str, list[Pair]] = {"train": [], "validation": [], "test": []}
     for pair in [*fear_pairs(pool, replies), *(pair for pair in own if pair.split != "train")]:
         splits[pair.split].append(pair)
     for emotion in dict.fromkeys(pair.emotion for pair in own):
         group = [pair for pair in own if (pair.emotion, pair.split) == (emotion, "train")]
+        if len(group) == 1:
+            raise DataError(
+                f"there is one pair of {emotion} to train on, and one has to validate; give more"
+            )
         kept, held_out = split_rows(len(group), VALIDATION_SHARE, seed)
         splits["train"] += [group[row] for row in kept]
         splits["validation"] += [group[row] for row in held_out]

@@ -233,7 +233,15 @@ class FrozenLLM:
                 of the chat template if empty.
             layers: Numbers of the layers, 0 to `num_layers`, whose hidden states are wanted of
                 every position; `layer` is always there.
+
+        Raises:
+            ValueError: If there are no rows, or no such layer.
         """
+        for layer in layers:
+            if not 0 <= layer <= self.num_layers:
+                raise ValueError(
+                    f"{self.name} has layers 0 to {self.num_layers}; layer {layer} was asked for"
+                )
         return Slots(
             self._forward,
             num_slots,

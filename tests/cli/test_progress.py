@@ -80,3 +80,12 @@ def test_a_terminal_has_a_bar_for_each() -> None:
     assert last.count("640/640") == 2
     assert last.count("320 tokens/s  feedback -0.25") == 2
     assert "two" in last
+
+
+def test_fewer_units_than_before_are_a_new_piece_of_the_same_work() -> None:
+    log, clock = console(terminal=False), Clock()
+    with ProgressDisplay(log, clock) as display:
+        for done in (5, 10, 4):
+            clock.seconds += 5.0
+            display.update("reading", done, 10, "replies")
+    assert written(log).splitlines()[-1] == "reading: 4/10 replies  0.8 replies/s  00:08 left"

@@ -152,6 +152,19 @@ def test_hidden_states_that_are_no_numbers_are_an_error(
     hidden[1, 0, 2, 4] = bad
     with pytest.raises(ValueError, match=r"rows \[1\] contain nan or infinity"):
         critic.observe(hidden, critic.initial_state(3))
+    read = torch.ones(3, 1, dtype=torch.bool)
+    with pytest.raises(ValueError, match=r"rows \[1\] contain nan"):
+        critic.observe(hidden, critic.initial_state(3), mask=read)
+
+
+def test_padding_may_be_anything(critic: EmotionalCritic) -> None:
+    hidden = torch.randn(2, 3, 4, 12)
+    mask = torch.tensor([[True, True, False], [True, True, True]])
+    expected = critic.observe(hidden, critic.initial_state(2), mask=mask)
+    hidden[0, 2] = math.nan
+    signals, fear, _ = critic.observe(hidden, critic.initial_state(2), mask=mask)
+    torch.testing.assert_close(signals.tensor, expected[0].tensor)
+    torch.testing.assert_close(fear, expected[1])
 
 
 def test_the_notice_goes_once_the_erm_is_trained(critic: EmotionalCritic) -> None:
@@ -174,3 +187,10 @@ def test_the_configuration_survives_plain_values(critic: EmotionalCritic) -> Non
     assert CriticConfig.from_dict(dataclasses.asdict(config)) == config
     with pytest.raises(ValueError, match=r"'vocabulary'.*'vocab_size'"):
         CriticConfig.from_dict({**dataclasses.asdict(config), "vocabulary": 3})
+    values = dataclasses.asdict(config)
+    with pytest.raises(ValueError, match=r"'rates'; the keys of fear are .*'decay'"):
+        CriticConfig.from_dict({**values, "fear": {"rates": 1.0}})
+    with pytest.raises(ValueError, match="erm is 3, not a table"):
+        CriticConfig.from_dict({**values, "erm": 3})
+    with pytest.raises(ValueError, match=r"thresholds is 1\.5"):
+        dataclasses.replace(config, thresholds=(1.5,) * (6 + len(config.erm.labels)))

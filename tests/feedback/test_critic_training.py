@@ -45,12 +45,12 @@ def written(prompt: Prompt, stance: str, source: str = "written") -> dict[str, s
 
 def test_it_learns_the_risk_of_prompts(llm: FrozenLLM, pool: PromptPool) -> None:
     replies = [written(prompt, stance) for prompt in pool for stance in ("comply", "refuse")]
-    told: list[tuple[int, int]] = []
+    told: list[tuple[object, ...]] = []
     critic, again = EmotionalCritic.for_llm(llm), EmotionalCritic.for_llm(llm)
     report = train_fear_module(
         critic, llm, pool, replies, progress=lambda *where: told.append(where)
     )
-    assert told == [(128, 128)]
+    assert told == [("training the FearModule", 128, 128, "texts")]
     assert report.test_auc > 0.95
     assert report.test_auc_in_replies > 0.9
     assert report.test_risky_above_half > 0.9

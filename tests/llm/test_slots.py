@@ -314,6 +314,8 @@ def test_errors_name_the_row_and_the_limit(llm: FrozenLLM) -> None:
         slots.extend([0, 1], [[1]])
     with pytest.raises(ValueError, match="0 slots"):
         slots.extend([], [])
+    with pytest.raises(ValueError, match=r"has layers 0 to \d+; layer 99 was asked for"):
+        llm.slots(1, layers=(0, 99))
     with pytest.raises(ValueError, match="at least 1"):
         llm.slots(0)
     with pytest.raises(ValueError, match="2 rows"):

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from erm_gym.emotion.critic import EmotionalCritic
 from erm_gym.emotion.training.datasets import LabelledTexts
-from erm_gym.emotion.training.evaluation import Progress, no_progress
 from erm_gym.emotion.training.labels import has_any
+from erm_gym.emotion.training.progress import Progress, no_progress
 from erm_gym.emotion.training.state_cache import StateCache
 from erm_gym.llm import FrozenLLM
 

@@ -91,10 +91,17 @@ def load_goemotions(name: str, split: str = "train") -> LabelledTexts:
     try:
         rows = datasets.load_dataset(name, "simplified", split=split)
     except (OSError, ValueError) as error:
-        raise DataError(f"{name} cannot be loaded from the hub: {error}") from error
-    return LabelledTexts(
-        source=name, texts=list(rows["text"]), values=label_matrix(list(rows["labels"]))
-    )
+        raise DataError(
+            f"{name} is no folder, and cannot be loaded from the hub: {error}"
+        ) from error
+    if missing := [column for column in ("text", "labels") if column not in rows.column_names]:
+        raise DataError(f"{name} lacks the columns {missing}; it has {rows.column_names}")
+    texts, numbers = [], []
+    for row, (text, given) in enumerate(zip(rows["text"], rows["labels"], strict=True)):
+        place = f"{name}, row {row}"
+        texts.append(_own_text(place, text))
+        numbers.append(_known_labels(place, given, GOEMOTIONS))
+    return _some(name, texts, label_matrix(numbers))
 
 
 def read_label_names(path: Path) -> tuple[str, ...]:
@@ -125,7 +132,7 @@ def read_goemotions(path: Path, names: Sequence[str] = GOEMOTIONS) -> LabelledTe
     Raises:
         DataError: If the file is missing, empty, or a line is not like that.
     """
-    place = [GOEMOTIONS.index(name) for name in names]
+    own = [GOEMOTIONS.index(name) for name in names]
     texts, numbers = [], []
     for line, text in enumerate(_read(path).split("\n"), 1):
         if not text:
@@ -136,10 +143,11 @@ def read_goemotions(path: Path, names: Sequence[str] = GOEMOTIONS) -> LabelledTe
                 f"{path}, line {line}: expected text, label numbers and an id, separated by tabs; "
                 f"got {text[:60]!r}"
             )
-        texts.append(_own_text(path, line, columns[0]))
-        given = _label_numbers(path, line, columns[1], names)
-        numbers.append([place[number] for number in given])
-    return _some(path, texts, label_matrix(numbers))
+        place = f"{path}, line {line}"
+        texts.append(_own_text(place, columns[0]))
+        given = _label_numbers(place, columns[1], names)
+        numbers.append([own[number] for number in given])
+    return _some(path.name, texts, label_matrix(numbers))
 
 
 def read_emobank(path: Path) -> LabelledTexts:
@@ -158,11 +166,12 @@ def read_emobank(path: Path) -> LabelledTexts:
         if missing := [name for name in (*RATINGS, "text") if name not in names]:
             raise DataError(f"{path} lacks the columns {missing}; it has {list(names)}")
         for row in reader:
-            texts.append(_own_text(path, reader.line_num, row["text"]))
-            ratings.append([_rating(path, reader.line_num, row, name) for name in RATINGS])
+            place = f"{path}, line {reader.line_num}"
+            texts.append(_own_text(place, row["text"]))
+            ratings.append([_rating(place, row, name) for name in RATINGS])
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: not CSV, {error}") from error
-    return _some(path, texts, torch.tensor(ratings))
+    return _some(path.name, texts, torch.tensor(ratings))
 
 
 def _read(path: Path) -> str:
@@ -174,40 +183,44 @@ def _read(path: Path) -> str:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 
-def _own_text(path: Path, line: int, text: str | None) -> str:
+def _own_text(place: str, text: str | None) -> str:
     if not text or not text.strip():
-        raise DataError(f"{path}, line {line}: the text is empty; delete the line")
+        raise DataError(f"{place}: the text is empty; delete the line")
     return text
 
 
-def _label_numbers(path: Path, line: int, column: str, names: Sequence[str]) -> list[int]:
+def _label_numbers(place: str, column: str, names: Sequence[str]) -> list[int]:
     try:
         numbers = [int(each) for each in column.split(",")]
     except ValueError as error:
         raise DataError(
-            f"{path}, line {line}: labels are numbers separated by commas, got {column!r}"
+            f"{place}: labels are numbers separated by commas, got {column!r}"
         ) from error
+    return _known_labels(place, numbers, names)
+
+
+def _known_labels(place: str, numbers: list[int], names: Sequence[str]) -> list[int]:
     for number in numbers:
         if not 0 <= number < len(names):
             raise DataError(
-                f"{path}, line {line}: label {number} does not exist; they go from 0 "
+                f"{place}: label {number} does not exist; they go from 0 "
                 f"({names[0]}) to {len(names) - 1} ({names[-1]})"
             )
     return numbers
 
 
-def _rating(path: Path, line: int, row: dict[str, str], name: str) -> float:
+def _rating(place: str, row: dict[str, str], name: str) -> float:
     low, high = RATING_RANGE
     try:
         value = float(row[name])
     except (TypeError, ValueError) as error:
-        raise DataError(f"{path}, line {line}: {name} is {row[name]!r}, not a number") from error
+        raise DataError(f"{place}: {name} is {row[name]!r}, not a number") from error
     if not low <= value <= high:
-        raise DataError(f"{path}, line {line}: {name} is {value}, not within [{low}, {high}]")
+        raise DataError(f"{place}: {name} is {value}, not within [{low}, {high}]")
     return value
 
 
-def _some(path: Path, texts: list[str], values: Tensor) -> LabelledTexts:
+def _some(source: str, texts: list[str], values: Tensor) -> LabelledTexts:
     if not texts:
-        raise DataError(f"{path} has no labelled texts")
-    return LabelledTexts(source=path.name, texts=texts, values=values)
+        raise DataError(f"{source} has no labelled texts")
+    return LabelledTexts(source=source, texts=texts, values=values)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,18 +18,13 @@ from erm_gym.emotion.signals import EMOTIONS
 from erm_gym.emotion.training.datasets import LabelledTexts
 from erm_gym.emotion.training.labels import GOEMOTIONS, all_targets, emotion_targets
 from erm_gym.emotion.training.metrics import EmotionMetrics, measure
+from erm_gym.emotion.training.progress import Progress, no_progress
 from erm_gym.emotion.training.state_cache import StateCache
 from erm_gym.emotion.training.supervised import predict
 from erm_gym.llm import FrozenLLM
 
 CANDIDATES = 16
 """Likeliest tokens that are biased when the cost is measured; as many as environments offer."""
-Progress = Callable[[str, int, int, str], None]
-"""Called with what is being done, how much of it is done, how much there is, and its unit."""
-
-
-def no_progress(work: str, done: int, total: int, unit: str) -> None:
-    """Tells nobody."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,23 +10,20 @@ from typing import Any
 import torch
 
 from erm_gym.emotion.critic import EmotionalCritic
+from erm_gym.emotion.erm import EmotionalRewardModel
 from erm_gym.emotion.training.calibration import calibrate
 from erm_gym.emotion.training.datasets import LabelledTexts
-from erm_gym.emotion.training.evaluation import (
-    Progress,
-    correlations,
-    measure_labels,
-    no_progress,
-)
+from erm_gym.emotion.training.evaluation import correlations, measure_labels
 from erm_gym.emotion.training.labels import all_targets
 from erm_gym.emotion.training.metrics import best_threshold
-from erm_gym.emotion.training.state_cache import StateCache
+from erm_gym.emotion.training.progress import Progress, no_progress
+from erm_gym.emotion.training.splits import split_rows
+from erm_gym.emotion.training.state_cache import StateCache, digest
 from erm_gym.emotion.training.supervised import (
     ERMTraining,
     SupervisedReport,
     Task,
     predict,
-    split_rows,
     train_erm,
 )
 from erm_gym.emotion.training.tonic import TonicReport, train_tonic
@@ -76,7 +74,8 @@ def fit_erm(
         goemotions: Texts with 28 labels; None leaves emotions untrained.
         emobank: Texts with ratings; None leaves valence, arousal and dominance untrained.
         training: Hyperparameters.
-        cache: Folder of the hidden states, which are computed once.
+        cache: Folder of the hidden states, which are computed once, and of the epochs: a second
+            call goes on with both.
         progress: Told how far it is.
 
     Raises:
@@ -104,6 +103,7 @@ def fit_erm(
         labels=labels,
         affect=affect,
         training=training,
+        checkpoint=cache / "trainings" / f"{_name(erm, labels, affect, training)}.pt",
         progress=lambda done, total: progress("training the ERM", done, total, "updates"),
     )
     tonic: TonicReport | None = None
@@ -126,6 +126,24 @@ def fit_erm(
         layer_mix=erm.layer_mix(),
         validation=validation,
     )
+
+
+def _name(
+    erm: EmotionalRewardModel, labels: Task | None, affect: Task | None, training: ERMTraining
+) -> str:
+    """What the course of a training depends on, digested."""
+
+    def parts() -> Iterator[bytes]:
+        yield repr((training, erm.config)).encode()
+        for weights in erm.state_dict().values():
+            yield weights.cpu().numpy().tobytes()
+        for task in (labels, affect):
+            if task is not None:
+                yield task.states.folder.name.encode()
+                yield task.values.numpy().tobytes()
+                yield task.train.tobytes() + task.validation.tobytes()
+
+    return digest(parts())
 
 
 def _truth(task: Task) -> torch.Tensor:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from erm_gym.emotion.training.datasets import DataError
-from erm_gym.emotion.training.evaluation import Progress
 from erm_gym.emotion.training.pairs import Pair
+from erm_gym.emotion.training.progress import Progress
 from erm_gym.llm import FrozenLLM, LLMError, read_layers
 
 LONGEST_REPLY = 64

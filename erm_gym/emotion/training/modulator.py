@@ -15,9 +15,9 @@ from erm_gym.emotion._checks import require_range
 from erm_gym.emotion.critic import EmotionalCritic
 from erm_gym.emotion.signals import EMOTIONS
 from erm_gym.emotion.training.datasets import DataError
-from erm_gym.emotion.training.evaluation import Progress, no_progress
 from erm_gym.emotion.training.likelihood import Figures, Likelihoods, Replies
 from erm_gym.emotion.training.pairs import Pair
+from erm_gym.emotion.training.progress import Progress, no_progress
 from erm_gym.emotion.training.words import telling_words, written
 from erm_gym.llm import FrozenLLM
 from erm_gym.llm.suggestion import suggest

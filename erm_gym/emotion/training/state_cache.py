@@ -60,12 +60,12 @@ class StateCache:
         start = len(llm.template)
         self._key = {
             "llm": llm.name,
-            "weights": _weights_digest(llm),
+            "weights": _identify_weights(llm),
             "dtype": str(llm.dtype).removeprefix("torch."),
             "layers": list(layers),
-            "tokens": _digest(repr((start, own)).encode() for own in tokens),
+            "tokens": digest(repr((start, own)).encode() for own in tokens),
         }
-        self.folder = folder / _digest([json.dumps(self._key, sort_keys=True).encode()])
+        self.folder = folder / digest([json.dumps(self._key, sort_keys=True).encode()])
         self.lengths = np.array([len(own) - start for own in tokens], dtype=np.int64)
         self._ends = self.lengths.cumsum()
         try:
@@ -167,14 +167,15 @@ def _encode(llm: FrozenLLM, text: str) -> list[int]:
     return tokens
 
 
-def _weights_digest(llm: FrozenLLM) -> str:
+def _identify_weights(llm: FrozenLLM) -> str:
     """Tells apart models of one architecture: a few numbers of every tensor."""
     tensors = llm.model.state_dict().values()
-    return _digest(tensor.flatten()[:256].float().cpu().numpy().tobytes() for tensor in tensors)
+    return digest(tensor.flatten()[:256].float().cpu().numpy().tobytes() for tensor in tensors)
 
 
-def _digest(parts: Iterable[bytes]) -> str:
-    digest = hashlib.sha256()
+def digest(parts: Iterable[bytes]) -> str:
+    """Return 16 hexadecimal digits that tell some bytes from all others, for the name of a file."""
+    total = hashlib.sha256()
     for part in parts:
-        digest.update(part)
-    return digest.hexdigest()[:16]
+        total.update(part)
+    return total.hexdigest()[:16]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +16,7 @@ from torch.nn import functional
 
 from erm_gym.emotion._checks import require_range
 from erm_gym.emotion.erm import EmotionalRewardModel
+from erm_gym.emotion.training.checkpoints import read_checkpoint, write_checkpoint
 from erm_gym.emotion.training.labels import all_targets
 from erm_gym.emotion.training.state_cache import StateCache
 
@@ -114,30 +117,13 @@ class SupervisedReport:
     """Number of the one whose weights were kept."""
 
 
-def split_rows(count: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of texts to learn from and of held-out ones, sorted.
-
-    Args:
-        count: N texts.
-        share: Share that is held out; at least one text is, and one is not.
-        seed: Decides which.
-
-    Raises:
-        ValueError: If there are fewer than two texts.
-    """
-    if count < 2:
-        raise ValueError(f"{count} texts cannot be split into training and validation")
-    held_out = min(max(1, round(share * count)), count - 1)
-    order = np.random.default_rng(seed).permutation(count)
-    return np.sort(order[held_out:]), np.sort(order[:held_out])
-
-
 def train_erm(
     erm: EmotionalRewardModel,
     *,
     labels: Task | None,
     affect: Task | None,
     training: ERMTraining,
+    checkpoint: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> SupervisedReport:
     """Train encoders, pooling and heads of a new ERM; its tonic GRU is left alone.
@@ -151,6 +137,8 @@ def train_erm(
         labels: Texts with 28 labels; None leaves emotions and labels untrained.
         affect: Texts with three ratings; None leaves valence, arousal and dominance untrained.
         training: Hyperparameters.
+        checkpoint: File in which every epoch is kept, and from which the same training (of the
+            same ERM, texts and hyperparameters, which is not checked) goes on; None for nowhere.
         progress: Called with the number of updates that are done, and how many there are at most.
 
     Returns:
@@ -163,23 +151,38 @@ def train_erm(
     learner = _Learner(erm, labels, affect, training, progress)
     epochs: list[Epoch] = []
     best = copy.deepcopy(erm.state_dict())
+    kept = None if checkpoint is None else read_checkpoint(checkpoint)
     device = next(erm.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(training.seed)
+        if kept is not None:
+            epochs = [Epoch(**epoch) for epoch in kept["epochs"]]
+            best = kept["best"]
+            learner.restore(kept["learner"])
         try:
-            for number in range(1, training.epochs + 1):
-                epochs.append(learner.run_epoch(number))
-                kept = min(epochs, key=lambda epoch: epoch.validation_loss)
-                if kept is epochs[-1]:
+            while not _is_finished(epochs, training):
+                epochs.append(learner.run_epoch(len(epochs) + 1))
+                if _best(epochs) is epochs[-1]:
                     best = copy.deepcopy(erm.state_dict())
-                elif number - kept.number >= training.patience:
-                    break
+                if checkpoint is not None:
+                    now = {"best": best, "learner": learner.snapshot()}
+                    write_checkpoint(checkpoint, {"epochs": [*map(asdict, epochs)], **now})
         finally:
             erm.load_state_dict(best)
             learner.fold_rating_scale()
             erm.eval()
-    kept = min(epochs, key=lambda epoch: epoch.validation_loss)
-    return SupervisedReport(epochs=tuple(epochs), best_epoch=kept.number)
+    return SupervisedReport(epochs=tuple(epochs), best_epoch=_best(epochs).number)
+
+
+def _best(epochs: Sequence[Epoch]) -> Epoch:
+    return min(epochs, key=lambda epoch: epoch.validation_loss)
+
+
+def _is_finished(epochs: Sequence[Epoch], training: ERMTraining) -> bool:
+    if not epochs:
+        return False
+    waited = len(epochs) - _best(epochs).number
+    return len(epochs) == training.epochs or waited >= training.patience
 
 
 @torch.no_grad()
@@ -286,6 +289,30 @@ class _Learner:
             validation_labels=self._validate(self._labels),
             validation_affect=self._validate(self._affect),
         )
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything that the next epoch depends on."""
+        device = self._erm.heads.weight.device
+        return {
+            "erm": self._erm.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "done": self._done,
+            "order": self._rng.bit_generator.state,
+            "cpu": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+        }
+
+    def restore(self, kept: dict[str, Any]) -> None:
+        """Goes on from a snapshot."""
+        self._erm.load_state_dict(kept["erm"])
+        self._optimizer.load_state_dict(kept["optimizer"])
+        self._schedule.load_state_dict(kept["schedule"])
+        self._done = kept["done"]
+        self._rng.bit_generator.state = kept["order"]
+        torch.set_rng_state(kept["cpu"])
+        if kept["cuda"] is not None:
+            torch.cuda.set_rng_state(kept["cuda"], self._erm.heads.weight.device)
 
     def fold_rating_scale(self) -> None:
         """Makes the heads give ratings on their own scale instead of standard deviations."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from erm_gym.emotion.erm import EmotionalRewardModel
 from erm_gym.emotion.signals import EMOTIONS
+from erm_gym.emotion.training.splits import split_rows
 from erm_gym.emotion.training.state_cache import StateCache
 
 RATE = 0.05
@@ -25,7 +26,7 @@ LEARNING_RATE = 3e-3
 
 @dataclass(frozen=True, kw_only=True)
 class TonicReport:
-    """How well the tonic state follows the slow mean, on streams that it did not learn from."""
+    """How well the tonic state follows the slow mean, on texts that it did not learn from."""
 
     error: float
     """Root mean squared error, over emotions and positions."""
@@ -70,14 +71,15 @@ def train_tonic(
         seed: Decides the streams and the batches.
 
     Returns:
-        How well it does on a fifth of the streams.
+        How well it does on streams of a fifth of the texts.
     """
     rng = np.random.default_rng(seed)
-    device = erm.heads.weight.device
-    phasic = torch.stack([_stream(erm, states, rows, rng) for _ in range(STREAMS)]).to(device)
+    held_out = max(1, STREAMS // 5)
+    learned, kept = split_rows(len(rows), 0.2, seed)
+    texts = [rows[kept]] * held_out + [rows[learned]] * (STREAMS - held_out)
+    phasic = torch.stack([_stream(erm, states, own, rng) for own in texts])
     wanted = slow_means(phasic)
     _start(erm.tonic)
-    held_out = STREAMS // 5
     optimizer = torch.optim.Adam(erm.tonic.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     for _ in range(STEPS):

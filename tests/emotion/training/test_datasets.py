@@ -107,18 +107,39 @@ def test_label_names_are_checked(tmp_path: Path, text: str, message: str) -> Non
         read_label_names(write(tmp_path, text))
 
 
+class HubRows(dict[str, list[object]]):
+    """A stand-in for what the package `datasets` loads."""
+
+    @property
+    def column_names(self) -> list[str]:
+        return list(self)
+
+
 def test_texts_from_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[tuple[object, ...]] = []
 
-    def load_dataset(*arguments: object, split: str) -> dict[str, list[object]]:
+    def load_dataset(*arguments: object, split: str) -> HubRows:
         asked.append((*arguments, split))
-        return {"text": ["Oh no", "Hm"], "labels": [[14, 19], [27]]}
+        return HubRows(rows)
+
+    rows: dict[str, list[object]] = {"text": ["Oh no", "Hm"], "labels": [[14, 19], [27]]}
 
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
     labelled, rated = find_training_texts(Path("someone/emotions"))
     assert asked == [("someone/emotions", "simplified", "train")] and rated is None
     assert labelled is not None and labelled.texts == ["Oh no", "Hm"]
     assert labelled.values.nonzero().tolist() == [[0, 14], [0, 19], [1, 27]]
+    broken: tuple[tuple[str, list[object], str], ...] = (
+        ("labels", [[14], [28]], "someone/emotions, row 1: label 28 does not exist"),
+        ("text", ["Oh no", " "], "someone/emotions, row 1: the text is empty"),
+    )
+    for column, values, message in broken:
+        rows[column] = values
+        with pytest.raises(DataError, match=message):
+            find_training_texts(Path("someone/emotions"))
+    del rows["labels"]
+    with pytest.raises(DataError, match=r"lacks the columns \['labels'\]; it has \['text'\]"):
+        find_training_texts(Path("someone/emotions"))
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(DataError, match="pip install datasets"):
         find_training_texts(Path("someone/emotions"))

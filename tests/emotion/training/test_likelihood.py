@@ -9,9 +9,9 @@ import torch
 
 from erm_gym.emotion.training import likelihood as module
 from erm_gym.emotion.training.datasets import DataError
-from erm_gym.emotion.training.evaluation import no_progress
 from erm_gym.emotion.training.likelihood import LONGEST_REPLY, Figures, Likelihoods, Replies
 from erm_gym.emotion.training.pairs import Pair
+from erm_gym.emotion.training.progress import no_progress
 from erm_gym.llm import FrozenLLM, LLMError, load_llm
 from erm_gym.llm.tiny import build_tiny_model, build_tiny_tokenizer
 

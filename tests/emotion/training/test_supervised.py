@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import errno
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,15 +15,16 @@ from torch.nn import functional
 
 from erm_gym.emotion import EmotionalRewardModel, ERMConfig
 from erm_gym.emotion.training import supervised
+from erm_gym.emotion.training.checkpoints import read_checkpoint
 from erm_gym.emotion.training.datasets import LabelledTexts
 from erm_gym.emotion.training.labels import GOEMOTIONS, all_targets
+from erm_gym.emotion.training.splits import split_rows
 from erm_gym.emotion.training.state_cache import StateCache
 from erm_gym.emotion.training.supervised import (
     ERMTraining,
     Task,
     TrainingDiverged,
     predict,
-    split_rows,
     train_erm,
 )
 from erm_gym.llm import FrozenLLM
@@ -126,6 +129,74 @@ def test_members_learn_each_by_itself(labels: Task) -> None:
     )
     assert first is not None and first.abs().sum() > 0
     assert second is None or not second.any()
+
+
+def test_a_training_that_is_killed_goes_on_as_if_it_had_not_been(
+    labels: Task, affect: Task, tmp_path: Path
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(done: int, total: int) -> None:
+        if done == 20:  # in the second epoch
+            raise Killed
+
+    path = tmp_path / "new" / "training.pt"
+    tasks: dict[str, Any] = {
+        "labels": labels,
+        "affect": affect,
+        "training": replace(SHORT, epochs=3),
+    }
+    whole, torn, resumed = new_erm(), new_erm(), new_erm()
+    expected = train_erm(whole, **tasks)
+    with pytest.raises(Killed):
+        train_erm(torn, **tasks, checkpoint=path, progress=kill)
+    told: list[int] = []
+    report = train_erm(
+        resumed, **tasks, checkpoint=path, progress=lambda done, total: told.append(done)
+    )
+    assert told[0] == 18 and report == expected
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+    again = new_erm()
+    assert train_erm(again, **tasks, checkpoint=path) == expected  # nothing was left to do
+    assert torch.equal(again.heads.weight, whole.heads.weight)
+
+
+@pytest.mark.parametrize("content", [b"", b"torn", b"PK\x03\x04 torn"])
+def test_a_damaged_checkpoint_is_as_good_as_none(
+    content: bytes, labels: Task, tmp_path: Path
+) -> None:
+    path = tmp_path / "training.pt"
+    path.write_bytes(content)
+    training = replace(SHORT, epochs=1)
+    told: list[int] = []
+    train_erm(
+        new_erm(),
+        labels=labels,
+        affect=None,
+        training=training,
+        checkpoint=path,
+        progress=lambda done, total: told.append(done),
+    )
+    assert told[0] == 1
+    assert read_checkpoint(path) is not None and [*tmp_path.iterdir()] == [path]
+
+
+def test_a_full_disk_costs_the_checkpoint_and_not_the_training(
+    labels: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(kept: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    training = replace(SHORT, epochs=1)
+    with pytest.warns(UserWarning, match="No space left .*; a kill would cost the training"):
+        report = train_erm(
+            new_erm(), labels=labels, affect=None, training=training, checkpoint=tmp_path / "x.pt"
+        )
+    assert report.best_epoch == 1 and not [*tmp_path.iterdir()]
 
 
 def test_the_same_seed_gives_the_same_weights(labels: Task) -> None:
