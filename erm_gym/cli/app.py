@@ -13,7 +13,7 @@ from erm_gym.cli.compare import Compare
 from erm_gym.cli.console import output_console, print_error, print_place
 from erm_gym.cli.demo import Demo
 from erm_gym.cli.doctor import Doctor
-from erm_gym.cli.erm import EvaluateERM, TrainERM
+from erm_gym.cli.erm import EvaluateERM, TrainERM, TuneERM
 from erm_gym.cli.evaluate import Evaluate
 from erm_gym.cli.feel import Feel
 from erm_gym.cli.replay import Replay
@@ -27,8 +27,9 @@ Commands = (
     | Annotated[Replay, tyro.conf.subcommand("replay")]
     | Annotated[
         Annotated[TrainERM, tyro.conf.subcommand("train")]
+        | Annotated[TuneERM, tyro.conf.subcommand("tune")]
         | Annotated[EvaluateERM, tyro.conf.subcommand("eval")],
-        tyro.conf.subcommand("erm", description="Train and measure emotional critics."),
+        tyro.conf.subcommand("erm", description="Train, tune and measure emotional critics."),
     ]
     | Annotated[Feel, tyro.conf.subcommand("feel")]
     | Annotated[Demo, tyro.conf.subcommand("demo")]

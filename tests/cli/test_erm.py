@@ -40,7 +40,7 @@ def _less_work(monkeypatch: pytest.MonkeyPatch) -> None:
     for prompt in load_prompts("default"):
         pairs.setdefault(prompt.pair_id, []).append(prompt)
     few = PromptPool(tuple(prompt for pair in [*pairs.values()][::20] for prompt in pair))
-    monkeypatch.setattr("erm_gym.feedback.load_prompts", lambda name: few)
+    monkeypatch.setattr("erm_gym.feedback.critic_fitting.load_prompts", lambda name: few)
 
 
 def test_a_critic_is_trained_and_measured(run: Run, data: Path, tmp_path: Path) -> None:
