@@ -141,7 +141,7 @@ def test_texts_from_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     with pytest.raises(DataError, match=r"lacks the columns \['labels'\]; it has \['text'\]"):
         find_training_texts(Path("someone/emotions"))
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(DataError, match="pip install datasets"):
+    with pytest.raises(DataError, match=r"pip install 'erm-gym\[hub\]'"):
         find_training_texts(Path("someone/emotions"))
 
 
