@@ -86,7 +86,7 @@ def load_goemotions(name: str, split: str = "train") -> LabelledTexts:
         import datasets
     except ImportError as error:
         raise DataError(
-            f"to load {name} from the hub, install the package that does: pip install 'erm-gym[hub]'"
+            f"to load {name} from the hub, install what does: pip install 'erm-gym[hub]'"
         ) from error
     try:
         rows = datasets.load_dataset(name, "simplified", split=split)
