@@ -14,7 +14,9 @@ from torch import Tensor
 
 from erm_gym.agents.hyperparameters import AgentError
 from erm_gym.agents.language_prior import mask_actions
-from erm_gym.emotion import LogitModulator
+from erm_gym.emotion import EMOTIONS, LogitModulator
+
+TINY = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,20 +29,24 @@ class PolicyGradientConfig:
     """K, replies to the same prompt that are compared with one another; at least 2."""
     prompts_per_update: int = 16
     """Prompts whose replies make one update; at least 1."""
-    learning_rate: float = 4.0
+    emotions: tuple[str, ...] = ("fear", "curiosity", "anger")
+    """Whose weights are trained; at least one. The others are felt whatever is asked, so that their
+    bias would be there where nothing is to be feared."""
+    learning_rate: float = 20.0
     """Step size of gradient ascent, in nats of bias per unit of gradient; above 0."""
     momentum: float = 0.9
     """Share of the last step that is taken again, in [0, 1)."""
     kl_cost: float = 0.02
     """Cost of one nat between the biased LM and the LM, over a reply; at least 0."""
-    shrinkage: float = 0.002
+    shrinkage: float = 0.004
     """What every update takes off every weight, in nats; at least 0. It keeps most at 0."""
     limit: float = 3.0
-    """Largest weight, up or down, in nats; above 0."""
+    """Largest bias of a token at a full emotion, up or down, in nats; above 0."""
 
     def __post_init__(self) -> None:
         allowed = {
             "tokens": self.tokens >= 1,
+            "emotions": bool(self.emotions) and set(self.emotions) <= set(EMOTIONS),
             "replies_per_prompt": self.replies_per_prompt >= 2,
             "prompts_per_update": self.prompts_per_update >= 1,
             "learning_rate": self.learning_rate > 0,
@@ -163,6 +169,8 @@ class _Learner:
     def __init__(self, modulator: LogitModulator, config: PolicyGradientConfig) -> None:
         self._modulator, self._config = modulator, config
         self._step = torch.zeros_like(modulator.W)
+        rows = [emotion in config.emotions for emotion in EMOTIONS]
+        self._trained = torch.tensor(rows, device=modulator.W.device)[:, None]
 
     def update(self, groups: list[list[_Reply]]) -> float:
         """Takes one step; returns the mean divergence from the LM over a reply, in nats."""
@@ -189,8 +197,9 @@ class _Learner:
             self._step.mul_(config.momentum).add_(gradient)
             moved = weights + config.learning_rate * (1.0 - config.momentum) * self._step
             shrunk = moved.sign() * (moved.abs() - config.shrinkage).clamp_min(0.0)
-            touched = self._step != 0.0
-            weights.copy_(torch.where(touched, shrunk.clamp(-config.limit, config.limit), weights))
+            touched = (self._step != 0.0) & self._trained
+            limit = config.limit / max(abs(float(self._modulator.scale)), TINY)
+            weights.copy_(torch.where(touched, shrunk.clamp(-limit, limit), weights))
         return float(kl.detach().sum()) / len(replies)
 
 

@@ -13,11 +13,12 @@ from erm_gym.cli.compare import Compare
 from erm_gym.cli.console import output_console, print_error, print_place
 from erm_gym.cli.demo import Demo
 from erm_gym.cli.doctor import Doctor
-from erm_gym.cli.erm import EvaluateERM, TrainERM, TuneERM
+from erm_gym.cli.erm import EvaluateERM, TrainERM
 from erm_gym.cli.evaluate import Evaluate
 from erm_gym.cli.feel import Feel
 from erm_gym.cli.replay import Replay
 from erm_gym.cli.train import Train
+from erm_gym.cli.tune import TuneERM
 from erm_gym.evaluation import RunError
 
 Commands = (

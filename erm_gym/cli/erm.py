@@ -16,10 +16,9 @@ from rich.text import Text
 from erm_gym.cli.command import Command, Outcome, check_writable
 from erm_gym.cli.console import load_libraries, print_place
 from erm_gym.cli.progress import ProgressDisplay
-from erm_gym.cli.tables import metrics_table
+from erm_gym.cli.tables import words_table
 
 if TYPE_CHECKING:
-    from erm_gym.emotion import EmotionalCritic
     from erm_gym.emotion.training.evaluation import CriticCost
     from erm_gym.emotion.training.pairs import Pair
     from erm_gym.llm import FrozenLLM
@@ -125,7 +124,7 @@ class TrainERM(_OnLLM):
         write_json(self.out / "training.json", result)
         _show(console, "on the texts that it was calibrated on", report.erm.validation)
         if report.modulator is not None:
-            _show_words(console, critic, llm)
+            console.print(words_table(critic, llm))
         print_place(console, "critic", self.out)
         return Outcome(result)
 
@@ -218,72 +217,6 @@ class EvaluateERM(_OnLLM):
         return Outcome(without_nan({**result, "cost": asdict(cost)}))
 
 
-@dataclass(frozen=True, kw_only=True)
-class TuneERM(Command):
-    """Fine-tune what a critic's emotions make likelier, by what a simulated user says of replies.
-
-    Only the learned bias changes, by policy gradient; the language model, the ERM and the
-    FearModule stay. The critic is measured on held-out prompts before and after.
-    """
-
-    out: Path = Path("critic")
-    """Folder that the critic is saved in."""
-    critic: str = "default"
-    """Critic to begin with: a folder, a hub id, or the shipped one of the language model."""
-    llm: str = "smollm2-135m"
-    """Language model: an alias, a folder or a hub id."""
-    user: str = "risk-averse"
-    """Who gives the feedback: a name, or package.module:attribute."""
-    prompts: str = "default"
-    """What is asked: default or a CSV file; the split train is learned from."""
-    split: str = "test"
-    """Prompts that it is measured on."""
-    tokens: int = 64_000
-    """Tokens that are written to learn from."""
-    num_envs: int = 32
-    """Replies that are written side by side; four of them answer the same prompt."""
-    learning_rate: float = 4.0
-    """Step size, in nats per unit of gradient."""
-    kl_cost: float = 0.02
-    """Cost of one nat between the biased language model and itself, over a reply."""
-    seed: int = 0
-    """Seed of choices and prompts."""
-
-    def run(self, console: Console) -> Outcome:
-        """Measures, trains, measures again, and saves."""
-        check_writable(self.out / "config.json")
-        load_libraries(console)
-        from erm_gym.agents.modulator_gradient import PolicyGradientConfig
-        from erm_gym.cli.notice import introduce
-        from erm_gym.emotion.training.evaluation import without_nan
-        from erm_gym.evaluation import TrainConfig, write_json
-        from erm_gym.evaluation.bias_tuning import AGENT, tune_bias
-
-        gradient = PolicyGradientConfig(
-            tokens=self.tokens, learning_rate=self.learning_rate, kl_cost=self.kl_cost
-        )
-        config = TrainConfig(
-            agent=AGENT,
-            seed=self.seed,
-            llm=self.llm,
-            critic=self.critic,
-            user=self.user,
-            prompts=self.prompts,
-            num_envs=self.num_envs,
-        )
-        llm = introduce(console, config)
-        with ProgressDisplay(console) as display:
-            critic, report = tune_bias(config, gradient, split=self.split, progress=display.update)
-        critic.save_pretrained(self.out)
-        result = without_nan({"gradient": asdict(gradient), **report.as_dict()})
-        write_json(self.out / "tuning.json", result)
-        _show_words(console, critic, llm)
-        for name, metrics in (("before", report.before), ("after", report.after)):
-            console.print(metrics_table(f"{name}: {self.split} prompts, user {self.user}", metrics))
-        print_place(console, "critic", self.out)
-        return Outcome(result)
-
-
 @contextmanager
 def _told() -> Iterator[None]:
     """A flag that is out of range is told like all errors."""
@@ -314,22 +247,6 @@ def _show(console: Console, title: str, figures: Mapping[str, Any]) -> None:
     if affect := figures.get("affect"):
         line = ", ".join(f"{name} {value:.3f}" for name, value in affect.items())
         console.print(Text.assemble(("Pearson's r: ", "bold"), line))
-
-
-def _show_words(console: Console, critic: EmotionalCritic, llm: FrozenLLM) -> None:
-    """Which words each emotion makes likelier and less likely."""
-    from erm_gym.emotion.training.modulator import boosted_tokens
-
-    table = Table(title="Words that an emotion moves", title_justify="left", box=box.SIMPLE_HEAD)
-    for name in ("emotion", "likelier", "less likely"):
-        table.add_column(name, style="bold" if name == "emotion" else "")
-    for emotion in ("fear", "curiosity", "anger"):
-        words = boosted_tokens(critic, llm, emotion)
-        table.add_row(
-            emotion,
-            *(", ".join(word for word, _ in side) for side in (words.raised, words.lowered)),
-        )
-    console.print(table)
 
 
 def _sentence(cost: CriticCost) -> Text:

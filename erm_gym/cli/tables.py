@@ -11,7 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from erm_gym.emotion import EmotionalCritic
     from erm_gym.evaluation import Metrics
+    from erm_gym.llm import FrozenLLM
 
 NOTHING = "–"  # noqa: RUF001 (a dash stands for a number that does not exist)
 
@@ -107,3 +109,17 @@ def _improvement(entry: Mapping[str, Any]) -> str:
         f"  {entry['agent']} scores above {entry['over']} with probability "
         f"{entry['probability']:.2f} [{entry['low']:.2f}, {entry['high']:.2f}]"
     )
+
+
+def words_table(critic: EmotionalCritic, llm: FrozenLLM) -> Table:
+    """Which words each emotion makes likelier and less likely."""
+    from erm_gym.emotion.training.modulator import boosted_tokens
+
+    table = Table(title="Words that an emotion moves", title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("emotion", "likelier", "less likely"):
+        table.add_column(name, style="bold" if name == "emotion" else "")
+    for emotion in ("fear", "curiosity", "anger"):
+        words = boosted_tokens(critic, llm, emotion)
+        sides = (", ".join(word for word, _ in side) for side in (words.raised, words.lowered))
+        table.add_row(emotion, *sides)
+    return table

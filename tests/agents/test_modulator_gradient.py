@@ -64,14 +64,16 @@ def modulator() -> LogitModulator:
 
 def test_fear_learns_what_is_liked_and_nothing_else_moves() -> None:
     own, envs = modulator(), Bandit(16)
-    config = PolicyGradientConfig(tokens=4000, replies_per_prompt=4, prompts_per_update=4)
+    config = PolicyGradientConfig(
+        tokens=4000, replies_per_prompt=4, prompts_per_update=4, learning_rate=4.0
+    )
     before = torch.get_rng_state()
     report = train_modulator_by_feedback(own, envs, config=config, seed=0)
     assert torch.equal(torch.get_rng_state(), before)
     assert report.tokens == 4000 and len(report.feedback) == 250
     weights = own.W.detach()
     assert weights[FEAR, GOOD] > 1.0 and weights[FEAR, 1] < 0.0
-    assert weights.abs().max() <= config.limit
+    assert (weights.abs() * own.scale).max() <= config.limit + 1e-6
     others = weights.clone()
     others[FEAR, CANDIDATES] = 0.0
     assert not others.any()
@@ -133,11 +135,27 @@ def first_choices(seed: int) -> np.ndarray:
     return torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(-1).numpy()
 
 
+def test_only_named_emotions_are_trained() -> None:
+    own = modulator()
+    config = PolicyGradientConfig(
+        tokens=400, replies_per_prompt=4, prompts_per_update=4, emotions=("joy", "anger")
+    )
+    train_modulator_by_feedback(own, Bandit(16), config=config, seed=0)
+    assert not own.W.any()
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("tokens", 0), ("replies_per_prompt", 1), ("learning_rate", 0.0), ("momentum", 1.0)],
+    [
+        ("emotions", ()),
+        ("emotions", ("dread",)),
+        ("tokens", 0),
+        ("replies_per_prompt", 1),
+        ("learning_rate", 0.0),
+        ("momentum", 1.0),
+    ],
 )
-def test_hyperparameters_are_checked(field: str, value: float) -> None:
+def test_hyperparameters_are_checked(field: str, value: object) -> None:
     with pytest.raises(AgentError, match=f"{field} is out of range"):
         PolicyGradientConfig(**{field: value})  # type: ignore[arg-type]
 

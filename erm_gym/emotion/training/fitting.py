@@ -109,7 +109,7 @@ def fit_erm(
     tonic: TonicReport | None = None
     validation: dict[str, Any] = {}
     if labels is not None:
-        _calibrate(critic, labels)
+        calibrate_critic(critic, labels)
         emotions, others = measure_labels(
             predict(erm, labels.states, labels.validation), _truth(labels), critic
         )
@@ -151,8 +151,13 @@ def _truth(task: Task) -> torch.Tensor:
     return task.values[torch.from_numpy(task.validation)]
 
 
-def _calibrate(critic: EmotionalCritic, task: Task) -> None:
-    """Makes probabilities honest and chooses thresholds, on the held-out texts."""
+def calibrate_critic(critic: EmotionalCritic, task: Task) -> None:
+    """Make probabilities honest and choose thresholds, on the held-out texts of a task.
+
+    Args:
+        critic: Its ERM has been trained; heads and configuration are changed.
+        task: Labelled texts.
+    """
     targets, known = all_targets(_truth(task))
     before = predict(critic.erm, task.states, task.validation)
     calibrate(critic.erm, before, targets, known)

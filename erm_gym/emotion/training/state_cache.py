@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -54,6 +55,8 @@ class StateCache:
             DataError: If there are no texts, one is empty or too long, or the disk is full.
         """
         self._shape = len(layers), llm.hidden_size
+        self._layers = tuple(layers)
+        self._columns = list(range(len(layers)))  # of the file, that `batch` gives
         if not texts:
             raise DataError("there are no texts to read")
         tokens = [_encode(llm, text) for text in texts]
@@ -88,6 +91,18 @@ class StateCache:
         """Number N of texts."""
         return len(self.lengths)
 
+    def select(self, layers: Sequence[int]) -> StateCache:
+        """The same cache with some of its layers, in that order.
+
+        Raises:
+            ValueError: If a layer is not in it.
+        """
+        if missing := set(layers) - set(self._layers):
+            raise ValueError(f"the cache has the layers {self._layers}, not {sorted(missing)}")
+        part = copy.copy(self)
+        part._columns = [self._layers.index(layer) for layer in layers]
+        return part
+
     def means(self) -> Tensor:
         """Mean state of every text, `[N, K, d]` float32."""
         return torch.stack(
@@ -105,10 +120,11 @@ class StateCache:
             there is text, `[n, T]` bool.
         """
         lengths = self.lengths[rows]
-        padded = np.zeros((len(rows), int(lengths.max()), *self._shape), dtype=np.int16)
+        shape = len(rows), int(lengths.max()), len(self._columns), self._shape[1]
+        padded = np.zeros(shape, dtype=np.int16)
         for place, (row, length) in enumerate(zip(rows, lengths, strict=True)):
             end = self._ends[row]
-            padded[place, :length] = self._states[end - length : end]
+            padded[place, :length] = self._states[end - length : end, self._columns]
         mask = np.arange(padded.shape[1]) < lengths[:, None]
         return torch.from_numpy(padded).view(torch.bfloat16), torch.from_numpy(mask)
 
