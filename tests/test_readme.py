@@ -12,7 +12,9 @@ import gymnasium as gym
 import pytest
 
 from erm_gym.cli import main
+from erm_gym.emotion.training import tonic
 from erm_gym.envs.text import RecordTranscripts
+from erm_gym.feedback import PromptPool, critic_fitting, load_prompts
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -30,6 +32,12 @@ COMMANDS = [
 ]
 SMALL = ["--llm", "tiny", "--num-envs", "4", "--steps", "80"]
 """What makes a command of the README quick: a tiny model and few steps."""
+TINY_TRAINING = {
+    "train": ["--llm", "tiny", "--epochs", "1", "--members", "1", "--cache", "states"],
+    "eval": ["--llm", "tiny", "--cache", "states"],
+    "tune": ["--llm", "tiny", "--tokens", "160", "--max-new-tokens", "4", "--critic", "default"],
+}
+"""The same of the commands of `erm-gym erm`."""
 
 
 def test_there_is_something_to_run() -> None:
@@ -48,6 +56,11 @@ def test_python_blocks_run(code: str, tmp_path: Path) -> None:
 
 def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tonic, "STREAMS", 10)
+    monkeypatch.setattr(tonic, "STEPS", 5)
+    chosen = {prompt.pair_id for prompt in load_prompts("default").prompts[::40]}
+    few = tuple(prompt for prompt in load_prompts("default") if prompt.pair_id in chosen)
+    monkeypatch.setattr(critic_fitting, "load_prompts", lambda name: PromptPool(few))
     ran = []
     for command in COMMANDS:
         program, *arguments = shlex.split(command)
@@ -62,13 +75,19 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             arguments = [*arguments, "--seeds", "1", "--episodes", "8"]
         if arguments[0] == "feel":
             arguments = [*arguments, "--llm", "tiny"]
+        if arguments[0] == "erm":
+            label(Path("labelled"))
+            arguments = [*arguments, *TINY_TRAINING[arguments[1]]]
+        if arguments[:2] == ["evaluate", "emotional-frozen"]:
+            arguments = [*arguments, "--llm", "tiny", "--episodes", "4"]
         if arguments[0] == "replay":
             record(Path(arguments[1]))
         if arguments[0] == "doctor":
             arguments = [*arguments, "--no-model"]
         ran.append(arguments[0])
         assert main(arguments) in (None, 0)
-    assert ran == ["train", "train", "evaluate", "compare", "doctor", "feel", "replay"]
+    training = ["erm", "erm", "erm", "evaluate"]
+    assert ran == ["train", "train", "evaluate", "compare", "doctor", *training, "feel", "replay"]
 
 
 def record(path: Path) -> None:
@@ -78,3 +97,15 @@ def record(path: Path) -> None:
     envs.reset()
     envs.step(envs.action_space.sample())
     envs.close()
+
+
+def label(folder: Path) -> None:
+    """A few labelled and rated texts in the files that a page names."""
+    folder.mkdir(exist_ok=True)
+    lines = [
+        f"text {n} {'oh no' if n % 2 else 'hm'}\t{14 if n % 2 else 7}\tid{n}" for n in range(60)
+    ]
+    for name in ("goemotions_train.tsv", "goemotions_dev.tsv"):
+        (folder / name).write_text("\n".join(lines) + "\n")
+    ratings = [f"{n},{2 + n % 2},3,{2 + n % 3},text {n}" for n in range(60)]
+    (folder / "emobank_train.csv").write_text("\n".join(["id,V,A,D,text", *ratings]) + "\n")

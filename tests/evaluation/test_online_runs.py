@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +87,20 @@ def test_a_resumed_run_goes_on_with_its_critic(
         resume(trainer, learned)
         resumed.append(weights(trainer.critic))
 
+    heard: list[float] = []
+    record = OnlineCriticTrainer.record
+
+    def listen(
+        trainer: OnlineCriticTrainer, turns: Sequence[torch.Tensor], feedback: float
+    ) -> None:
+        heard.append(feedback)
+        record(trainer, turns, feedback)
+
     monkeypatch.setattr(OnlineCriticTrainer, "resume", spy)
+    monkeypatch.setattr(OnlineCriticTrainer, "record", listen)
     assert train(config, tmp_path, resume=True).steps == 240
     assert len(resumed) == 1 and equal(resumed[0], kept)
+    assert heard and set(heard) == {-1.0}  # and it goes on hearing what the user says
 
 
 def test_a_run_whose_critic_is_gone_is_refused(tmp_path: Path, small: Small) -> None:
