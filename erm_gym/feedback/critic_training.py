@@ -91,7 +91,7 @@ def train_fear_module(
 
     def gather(split: str, part: slice) -> Examples:
         rows = [
-            (own[part], prompt.risk)
+            (own[part], float(prompt.risky))  # as the shipped weights were trained
             for own, prompt in zip(contexts, prompts, strict=True)
             if prompt.split == split
         ]
