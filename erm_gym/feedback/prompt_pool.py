@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -94,10 +95,11 @@ class PromptPool:
     def __iter__(self) -> Iterator[Prompt]:
         return iter(self.prompts)
 
-    @property
-    def domains(self) -> dict[str, int]:
+    @cached_property
+    def domains(self) -> Mapping[str, int]:
         """How many prompts there are of each domain, in the order of their names."""
-        return dict(sorted(Counter(prompt.domain for prompt in self.prompts).items()))
+        counts = Counter(prompt.domain for prompt in self.prompts)
+        return dict(sorted(counts.items()))
 
     def split(self, name: str) -> PromptPool:
         """The prompts of one split, and of some domains if the name says so.
