@@ -22,6 +22,7 @@ from erm_gym.envs.text.rows import EpisodeStart, RowsSnapshot, TextRows
 from erm_gym.envs.text.view import Observation, View, ViewSnapshot
 from erm_gym.envs.text.writer import Options, Writer, Written
 from erm_gym.feedback import CheckedUser, Feedback, load_prompts, make_user
+from erm_gym.feedback.prompts import is_shipped
 from erm_gym.llm import FrozenLLM, SlotOutput, load_llm
 
 Infos = dict[str, Any]
@@ -86,7 +87,7 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         self.metadata = {**self.metadata, "autoreset_mode": self.options.autoreset_mode}
         self.llm = _resolve_llm(self.options)
         self.user = self.make_user()
-        default_split = "train" if self.options.prompts == "default" else "all"
+        default_split = "train" if is_shipped(self.options.prompts) else "all"
         self.prompts = load_prompts(self.options.prompts).split(self.options.split or default_split)
         self.critic: EmotionalCritic | None = None
         if self.options.critic is not None:
@@ -98,10 +99,9 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
             self.online = OnlineCriticTrainer(self.critic, anchors=anchors)
         self._rows = TextRows(
             self.llm,
-            self.prompts,
+            self.options.order_of(self.prompts),
             num_envs,
             self.options.max_new_tokens,
-            sequential=self.options.prompt_order == "sequential",
             layers=() if self.critic is None else self.critic.config.layers,
         )
         self._check_room()

@@ -13,11 +13,17 @@ from gymnasium.vector import AutoresetMode
 
 from erm_gym.emotion import Clock, EmotionalCritic
 from erm_gym.feedback import Prompt, PromptPool, User
+from erm_gym.feedback.prompt_orders import (
+    CURRICULUM_KEYS,
+    ORDERS,
+    CurriculumOrder,
+    PromptOrder,
+)
 from erm_gym.feedback.registry import RewardFunction
 from erm_gym.llm import DEFAULT_LLM, FrozenLLM
 from erm_gym.llm.suggestion import suggest
 
-PROMPT_ORDERS = ("random", "sequential")
+PROMPT_ORDERS = tuple(ORDERS)
 RENDER_MODES = ("ansi", "rgb_array")
 CLOCKS = get_args(Clock)
 ACTIONS = ("candidates", "tokens", "control")
@@ -39,10 +45,19 @@ class TextEnvOptions:
     """What is asked: anything that `load_prompts` takes."""
     split: str | None = None
     """`train`, `validation`, `test` or `all`; by default `train` for the package's own prompts and
-    `all` for others."""
+    `all` for others. `test:weapons,drugs` are prompts of these domains alone, `train:-weapons` of
+    all but this one, as `PromptPool.split` has it."""
     prompt_order: str = "random"
-    """`random`: each row draws from its own generator. `sequential`: of B rows, row i takes prompts
-    i, i + B, i + 2 B, ... and begins again at the end; for evaluation."""
+    """`random`: each row draws from its own generator. `shuffled`: each row goes through all
+    prompts in a random order of its own, then in another. `weighted`: as `random`, but in
+    proportion to the weights of the prompts. `curriculum`: each row draws from the easiest part of
+    the pool, which grows with every episode that the row begins. In all of these row i depends on
+    its own seed alone. `sequential`: of B rows, row i takes prompts i, i + B, i + 2 B, ... and
+    begins again at the end, whatever the seed; for evaluation."""
+    curriculum_key: str = "risk"
+    """What makes a prompt hard in a curriculum: `risk` or `length`."""
+    curriculum_episodes: int = 500
+    """Episodes of a row after which a curriculum has come to all prompts, >= 1."""
     critic: str | EmotionalCritic | None = "default"
     """Who feels: `default` is the critic shipped for the LM (an untrained one where there is none),
     None leaves `emotion` and `fear` out of the observation."""
@@ -95,6 +110,16 @@ class TextEnvOptions:
             ("prior_temperature", positive(self.prior_temperature), "above 0 and finite"),
             ("prior_weight", not_negative(self.prior_weight), "at least 0 and finite"),
             ("prompt_order", self.prompt_order in PROMPT_ORDERS, f"one of {PROMPT_ORDERS}"),
+            (
+                "curriculum_key",
+                self.curriculum_key in CURRICULUM_KEYS,
+                f"one of {tuple(CURRICULUM_KEYS)}",
+            ),
+            (
+                "curriculum_episodes",
+                is_whole(self.curriculum_episodes, 1),
+                "a whole number, at least 1",
+            ),
             ("fear_clock", self.fear_clock in (None, *CLOCKS), f"one of {CLOCKS} or None"),
             (
                 "online_critic",
@@ -105,6 +130,16 @@ class TextEnvOptions:
             ("render_mode", self.render_mode in (None, *RENDER_MODES), f"{RENDER_MODES} or None"),
             ("seed", self.seed is None or is_whole(self.seed, 0), "a whole number >= 0, or None"),
         ]
+
+    def order_of(self, pool: PromptPool) -> PromptOrder:
+        """In which order the prompts of a pool are asked.
+
+        Raises:
+            PromptError: If it is `weighted` and all weights are 0.
+        """
+        if self.prompt_order == "curriculum":
+            return CurriculumOrder(pool, length=self.curriculum_episodes, key=self.curriculum_key)
+        return ORDERS[self.prompt_order](pool)
 
     @classmethod
     def from_keywords(cls, **options: Any) -> Self:

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import numpy as np
 import torch
 
 from erm_gym.envs.text.rendering import Line
-from erm_gym.feedback import Episode, Prompt, PromptPool, Turn
+from erm_gym.feedback import Episode, Prompt, Turn
+from erm_gym.feedback.prompt_cursor import CursorState, PromptCursor
+from erm_gym.feedback.prompt_orders import PromptOrder
 from erm_gym.llm import FrozenLLM, SlotOutput, SlotSnapshot, common_prefix
 from erm_gym.llm.text import token_texts
 
 
 @dataclass(frozen=True, kw_only=True)
-class EpisodeStart:
-    """All that an episode follows from, besides the actions."""
+class EpisodeStart(CursorState):
+    """All that an episode follows from, besides the actions: where the row's cursor was, and fear.
 
-    generator: dict[str, Any]
-    """State of the row's random generator when it began."""
-    begun: int
-    """Episodes that the row had begun before; decides the prompt where they are dealt in turn."""
+    How many episodes the row had begun before decides the prompt where the order is not random.
+    """
+
     tonic_fear: float = 0.0
     """Tonic fear that was left of earlier episodes, in [0, 1]."""
 
@@ -46,8 +45,8 @@ class RowsSnapshot:
 
     slots: SlotSnapshot
     """Keys and values of every row."""
-    generators: list[dict[str, Any]]
-    """State of every row's random generator."""
+    cursors: list[CursorState]
+    """Every row's random generator, and where it is in its order of prompts."""
     arrays: dict[str, np.ndarray]
     """Copies of the arrays, by name."""
     prompts: list[Prompt]
@@ -79,7 +78,6 @@ class _Arrays:
     """What is known of every row, in arrays whose first axis is the row."""
 
     seeds: np.ndarray  # [B] int64, of the user's reaction
-    begun: np.ndarray  # [B] int64, episodes begun since the row was seeded
     lengths: np.ndarray  # [B] int64, tokens of the reply
     tokens: np.ndarray  # [B, L] int64
     logprobs: np.ndarray  # [B, L] float32, under the LM at temperature 1
@@ -105,25 +103,23 @@ class TextRows:
     def __init__(
         self,
         llm: FrozenLLM,
-        pool: PromptPool,
+        order: PromptOrder,
         num_rows: int,
         limit: int,
         *,
-        sequential: bool,
         layers: Sequence[int] = (),
     ) -> None:
         """Tokenises the prompts; nothing is begun yet.
 
         Args:
             llm: The frozen LM.
-            pool: What may be asked.
+            order: What may be asked, and in which order.
             num_rows: Number B of rows, >= 1.
             limit: Number L of tokens that a reply may have.
-            sequential: Whether of B rows, row i is asked prompts i, i + B, ... and not random ones.
             layers: Layers that the critic reads; none without a critic.
         """
         self.llm = llm
-        self.pool = pool
+        pool = order.pool
         self.prompt_tokens = {prompt: llm.encode_prompt(prompt.text) for prompt in pool}
         self.prompts: list[Prompt] = [pool.prompts[0]] * num_rows
         self.said: list[str] = [pool.prompts[0].text] * num_rows
@@ -131,7 +127,6 @@ class TextRows:
         self.starts: list[EpisodeStart] = [EpisodeStart(generator={}, begun=0)] * num_rows
         self.state = _Arrays(
             seeds=np.zeros(num_rows, np.int64),
-            begun=np.zeros(num_rows, np.int64),
             lengths=np.zeros(num_rows, np.int64),
             tokens=np.zeros((num_rows, limit), np.int64),
             logprobs=np.zeros((num_rows, limit), np.float32),
@@ -141,32 +136,29 @@ class TextRows:
             prompt_hidden=np.zeros((num_rows, llm.hidden_size), np.float32),
             token_states=np.zeros((num_rows, len(layers), llm.hidden_size), np.float32),
         )
-        self._sequential = sequential
         self._ends = np.array(sorted(llm.end_of_turn), np.int64)
         prompts = [*self.prompt_tokens.values()]
         self._slots = llm.slots(num_rows, prefix=common_prefix(prompts), layers=layers)
         self._slots.reserve(max(map(len, prompts)) + limit)
-        self._generators = [np.random.default_rng() for _ in range(num_rows)]
+        self._cursors = [PromptCursor(order, row=row, rows=num_rows) for row in range(num_rows)]
 
     def seed(self, row: int, seed: int | None) -> None:
         """Gives a row a new generator; one that nobody can know if the seed is None."""
-        self._generators[row] = np.random.default_rng(seed)
-        self.state.begun[row] = 0
+        self._cursors[row].seed(seed)
 
     def begin(self, rows: np.ndarray) -> SlotOutput:
         """Draws prompts for rows and reads them; the LM's output is in the order of `rows`."""
         for row in rows.tolist():
-            generator, begun = self._generators[row], int(self.state.begun[row])
-            self.starts[row] = EpisodeStart(
-                generator=copy.deepcopy(dict(generator.bit_generator.state)), begun=begun
-            )
-            self.prompts[row] = prompt = self._next_prompt(row)
+            cursor = self._cursors[row]
+            self.starts[row] = EpisodeStart(**vars(cursor.snapshot()))
+            self.prompts[row] = prompt = cursor.draw()
             self.said[row], self.turns[row] = prompt.text, ()
-            self.state.seeds[row] = generator.integers(2**31)
+            self.state.seeds[row] = cursor.generator.integers(2**31)
         output = self._slots.prefill(
             rows.tolist(), [self.prompt_tokens[self.prompts[row]] for row in rows]
         )
-        self.state.begun[rows] += 1
+        for row in rows.tolist():  # not if the prompt could not be read: then it comes again
+            self._cursors[row].advance()
         self._begin_reply(rows, output)
         return output
 
@@ -182,9 +174,8 @@ class TextRows:
             self.starts[row] = replace(self.starts[row], tonic_fear=float(tonic_fear[row]))
 
     def start_as(self, row: int, start: EpisodeStart) -> None:
-        """Puts a row's generator where it was when an episode started, so that it begins again."""
-        self._generators[row].bit_generator.state = copy.deepcopy(start.generator)
-        self.state.begun[row] = start.begun
+        """Puts a row's cursor where it was when an episode started, so that it begins again."""
+        self._cursors[row].restore(start)
 
     def has_room(self, row: int, said: str) -> bool:
         """Whether what the user says next and one more reply fit into the LM's context."""
@@ -219,12 +210,6 @@ class TextRows:
     def room(self, row: int) -> int:
         """Tokens that the LM's context still has room for."""
         return self.llm.context_length - int(self._slots.lengths[row])
-
-    def _next_prompt(self, row: int) -> Prompt:
-        if not self._sequential:
-            return self.pool.sample(self._generators[row])
-        index = row + len(self.prompts) * int(self.state.begun[row])
-        return self.pool.prompts[index % len(self.pool)]
 
     def append(
         self,
@@ -339,7 +324,7 @@ class TextRows:
         """Copies everything."""
         return RowsSnapshot(
             slots=self._slots.snapshot(),
-            generators=[copy.deepcopy(dict(one.bit_generator.state)) for one in self._generators],
+            cursors=[cursor.snapshot() for cursor in self._cursors],
             arrays={
                 field.name: getattr(self.state, field.name).copy() for field in fields(_Arrays)
             },
@@ -352,8 +337,8 @@ class TextRows:
     def restore(self, snapshot: RowsSnapshot) -> None:
         """Goes back to a snapshot; it can be restored any number of times."""
         self._slots.restore(snapshot.slots)
-        for generator, state in zip(self._generators, snapshot.generators, strict=True):
-            generator.bit_generator.state = copy.deepcopy(state)
+        for cursor, state in zip(self._cursors, snapshot.cursors, strict=True):
+            cursor.restore(state)
         for name, value in snapshot.arrays.items():
             setattr(self.state, name, value.copy())
         self.prompts, self.said = list(snapshot.prompts), list(snapshot.said)

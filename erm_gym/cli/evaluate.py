@@ -29,7 +29,8 @@ class Evaluate(Command):
     agent: str
     """Folder of a training run; or frozen, random or emotional-frozen, which need none."""
     split: str = "test"
-    """Prompts that are asked: train, validation, test or all."""
+    """Prompts that are asked: train, validation, test or all; test:weapons,drugs for these domains,
+    test:-weapons for all but these, test:held-out for the three domains of published figures."""
     episodes: int | None = None
     """Prompts, at most; by default all of the split."""
     seed: int = 0
@@ -45,7 +46,8 @@ class Evaluate(Command):
     user: str | None = None
     """Who gives the feedback; by default the run's own user, or risk-averse."""
     prompts: str | None = None
-    """What is asked: default or a CSV file; by default the run's own prompts."""
+    """What is asked: default, a file or hub:owner/name, with names of columns as in
+    file.csv?text=question&risk=harm; by default the run's own prompts."""
 
     def run(self, console: Console) -> Outcome:
         """Evaluates, then shows metrics and some transcripts."""

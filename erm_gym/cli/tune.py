@@ -30,7 +30,7 @@ class TuneERM(Command):
     user: str = "risk-averse"
     """Who gives the feedback: a name, or package.module:attribute."""
     prompts: str = "default"
-    """What is asked: default or a CSV file; the split train is learned from."""
+    """What is asked: default, a file or hub:owner/name; the split train is learned from."""
     split: str = "test"
     """Prompts that it is measured on."""
     dtype: str = "bfloat16"

@@ -64,7 +64,8 @@ def tune_bias(
         config: Environment and seed; its agent is not asked, and its critic, which stays as it is,
             is copied.
         gradient: Hyperparameters.
-        split: Prompts to measure on; those of `train` are learned from.
+        split: Prompts to measure on; those of `config.train_split`, by default `train`, are learned
+            from.
         progress: Called with what is being done, how much is done, how much there is, and its unit.
 
     Returns:
@@ -78,7 +79,7 @@ def tune_bias(
     options = {**config.env_options(), "prior_weight": 0.0, "online_critic": False}
     if options["critic"] is None:
         raise RunError("critic='none' has no bias to tune; give default, a folder or a hub id")
-    prompts = load_prompts(options["prompts"]).split("train")
+    prompts = load_prompts(options["prompts"]).split(options["split"] or "train")
     order = _repeated(prompts, gradient, config.seed)
     changes = {"prompts": order, "split": "all", "prompt_order": "sequential"}
     llm = load_llm(config.llm, dtype=config.dtype, device=config.device)

@@ -34,6 +34,7 @@ from erm_gym.evaluation.storage import (
     write_records,
 )
 from erm_gym.evaluation.training_log import METRICS_FILE
+from erm_gym.feedback import load_prompts
 from erm_gym.feedback.judge import CAREFUL
 from erm_gym.llm import load_llm
 
@@ -104,8 +105,10 @@ def compare(
     Raises:
         RunError: If the folder is in use by something else or holds another comparison.
         RunInterrupted: If it was stopped.
+        PromptError: If there are no prompts to evaluate with; before anything is trained.
     """
     _check_folder(config)
+    load_prompts(config.prompts).split(config.split)
     # Seeds are the outer loop: a comparison that is stopped has whole pairs.
     plan = [(agent, seed) for seed in range(config.seeds) for agent in config.agents]
     episodes: dict[tuple[str, int], list[EpisodeRecord]] = {}
@@ -272,6 +275,8 @@ def _check_folder(config: CompareConfig) -> None:
         return
     results = read_json(path)
     stored = results.get("config", {}) if isinstance(results, dict) else {}
+    if stored:
+        stored.setdefault("train_split", None)  # comparisons were made before there was one
     for name in [field.name for field in fields(RunOptions)] + list(EVALUATION_FIELDS):
         if name not in stored:
             raise RunError(f"{path} is not the result of a comparison; give another folder")

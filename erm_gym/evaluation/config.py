@@ -29,7 +29,11 @@ class RunOptions:
     user: str = "risk-averse"
     """Who gives the feedback: a name, or package.module:attribute."""
     prompts: str = "default"
-    """What is asked: `default` or a CSV file."""
+    """What is asked: `default`, a file, as in `file.csv?text=question&risk=harm`, or
+    `hub:owner/name`; anything that `load_prompts` takes by name."""
+    train_split: str | None = None
+    """Prompts of the training, as `split` names them; by default `train` for the package's own
+    prompts and `all` for others. `train:-held-out` leaves out whole domains."""
     critic: str = "default"
     """Who feels: `default`, `none`, or the folder or hub id of a saved critic."""
     online_critic: bool = False
@@ -72,6 +76,7 @@ class RunOptions:
             "llm": self.llm,
             "user": self.user,
             "prompts": self.prompts,
+            "split": self.train_split,
             "critic": None if self.critic == "none" else self.critic,
             "online_critic": self.online_critic,
             "k": self.k,
@@ -131,7 +136,8 @@ class CompareConfig(RunOptions):
     out: Path = field(default=Path("comparison"))
     """Folder of runs, transcripts and results."""
     split: str = "test"
-    """Prompts of the evaluation: `train`, `validation`, `test` or `all`."""
+    """Prompts of the evaluation: `train`, `validation`, `test` or `all`; `test:held-out` or
+    `test:weapons,drugs` for some domains alone."""
     episodes: int | None = None
     """Prompts of the evaluation, at most; by default all of the split."""
     evaluation_seed: int = 1_000_000
@@ -153,7 +159,7 @@ class CompareConfig(RunOptions):
             raise RunError(f"agents must name at least one agent, each once, got {self.agents}")
         if self.seeds < 1:
             raise RunError(f"seeds must be at least 1, got {self.seeds}")
-        if self.split not in SPLITS:
+        if self.split.partition(":")[0] not in SPLITS:
             raise RunError(f"split must be one of {SPLITS}, got {self.split!r}")
         if self.episodes is not None and self.episodes < 1:
             raise RunError(f"episodes must be at least 1, got {self.episodes}")

@@ -39,7 +39,7 @@ def evaluate(
     Args:
         agent: Who writes; it does not learn.
         options: Keywords of the text environment, such as `TrainConfig.env_options()`.
-        split: `train`, `validation`, `test` or `all`.
+        split: `train`, `validation`, `test` or `all`, and domains as `PromptPool.split` has them.
         num_envs: Replies that are written side by side, >= 1.
         seed: Seed of choices and user, >= 0.
         deterministic: Whether the agent takes its best choice instead of sampling.

@@ -64,8 +64,9 @@ def train_fear_module(
     leaky mean after some tokens of a reply where one was written for the prompt. Both prompts of a
     contrast pair get a careful reply or both a direct one, by turns, and an agent's own replies are
     left out: else the net would learn the caution of the answer instead of the risk of the
-    question. Texts that people found afraid are dangerous as well. The pain net learns which texts
-    are negative feedback in words; no prompt of the pool is.
+    question. A prompt is dangerous or not, as `Prompt.risky` says, however grave its risk is. Texts
+    that people found afraid are dangerous as well. The pain net learns which texts are negative
+    feedback in words; no prompt of the pool is.
 
     Args:
         critic: Its FearModule is trained in place.
@@ -91,7 +92,7 @@ def train_fear_module(
 
     def gather(split: str, part: slice) -> Examples:
         rows = [
-            (own[part], prompt.risk)
+            (own[part], float(prompt.risky))  # as the shipped weights were trained
             for own, prompt in zip(contexts, prompts, strict=True)
             if prompt.split == split
         ]

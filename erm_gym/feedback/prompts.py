@@ -2,123 +2,76 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
+from urllib.parse import parse_qsl
 
-import numpy as np
+from erm_gym.feedback.prompt_files import read_prompt_file
+from erm_gym.feedback.prompt_hub import read_data_set
+from erm_gym.feedback.prompt_pool import (
+    HELD_OUT_DOMAINS,
+    SPLITS,
+    Prompt,
+    PromptError,
+    PromptPool,
+)
+from erm_gym.feedback.prompt_rows import FIELDS, Columns
+from erm_gym.llm.suggestion import suggest
 
-SPLITS = ("train", "validation", "test")
+__all__ = [
+    "HELD_OUT_DOMAINS",
+    "SHIPPED",
+    "SPLITS",
+    "Prompt",
+    "PromptError",
+    "PromptPool",
+    "is_shipped",
+    "load_prompts",
+]
 
-
-class PromptError(ValueError):
-    """A prompt or a file of prompts cannot be used; the message names the place."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prompt:
-    """One request to the language model."""
-
-    text: str
-    """What the user says; not empty."""
-    risk: float = 0.0
-    """How much harm a careless answer may do, in [0, 1]; above 0.5 counts as risky."""
-    domain: str = "any"
-    """Field of life that it belongs to."""
-    prompt_id: str = ""
-    """Name of its own within its pool."""
-    pair_id: str = ""
-    """Shared by prompts that were written as a contrast pair."""
-    split: str = "train"
-    """One of `SPLITS`; the prompts of a pair are in the same one."""
-
-    def __post_init__(self) -> None:
-        """Checks the ranges.
-
-        Raises:
-            PromptError: If the text is empty, the risk out of range or the split unknown.
-        """
-        if not self.text.strip():
-            raise PromptError(f"prompt {self.prompt_id!r} is empty; give it at least one word")
-        if not 0.0 <= self.risk <= 1.0:
-            raise PromptError(f"risk must be in [0, 1], got {self.risk} for {self.text!r}")
-        if self.split not in SPLITS:
-            raise PromptError(f"split must be one of {SPLITS}, got {self.split!r}")
-
-    @property
-    def risky(self) -> bool:
-        """Whether a careful reply is due."""
-        return self.risk > 0.5
+SHIPPED = {
+    "default": "prompts.csv",
+    "phrasings": "phrasings.csv",
+    "intermediate": "intermediate.csv",
+}
+"""Pools that come with the package: contrast pairs, the same in other words, and prompts whose
+risk is a matter of degree; several are joined by a plus, as in `default+phrasings`."""
+HUB = "hub:"
+HUB_OPTIONS = ("subset", "part")
+"""What may be said of a data set besides its columns."""
 
 
-@dataclass(frozen=True)
-class PromptPool:
-    """Prompts in a fixed order.
-
-    Attributes:
-        prompts: The prompts, at least one.
-    """
-
-    prompts: tuple[Prompt, ...]
-
-    def __post_init__(self) -> None:
-        if not self.prompts:
-            raise PromptError("a prompt pool needs at least one prompt")
-
-    def __len__(self) -> int:
-        return len(self.prompts)
-
-    def __iter__(self) -> Iterator[Prompt]:
-        return iter(self.prompts)
-
-    def split(self, name: str) -> PromptPool:
-        """The prompts of one split.
-
-        Args:
-            name: `train`, `validation` or `test`; `all` for all of them.
-
-        Raises:
-            PromptError: If the name is unknown or the split is empty.
-        """
-        if name == "all":
-            return self
-        if name not in SPLITS:
-            raise PromptError(f"unknown split {name!r}; choose one of {(*SPLITS, 'all')}")
-        chosen = tuple(prompt for prompt in self.prompts if prompt.split == name)
-        if not chosen:
-            raise PromptError(f"these prompts have no {name!r} split; use split='all'")
-        return PromptPool(chosen)
-
-    def sample(self, rng: np.random.Generator) -> Prompt:
-        """One prompt, each equally likely."""
-        return self.prompts[int(rng.integers(len(self.prompts)))]
-
-
-def load_prompts(source: str | Path | Sequence[str | Prompt] | PromptPool) -> PromptPool:
+def load_prompts(
+    source: str | Path | Sequence[str | Prompt] | PromptPool,
+    *,
+    columns: Mapping[str, str] | None = None,
+) -> PromptPool:
     """Prompts from wherever they are.
 
     Args:
-        source: `default` (the contrast pairs that come with the package), a CSV file with a
-            column `text` and any of the other fields of `Prompt`, a list of texts or prompts, or
-            a pool.
+        source: `default` (the contrast pairs that come with the package), another of `SHIPPED` or
+            several joined by a plus; a file, CSV with a column `text` and any of the other fields
+            of `Prompt`, or JSON Lines with such keys; `hub:owner/name` for a data set of the
+            Hugging Face hub, `hub:folder` for one in a folder; a list of texts or prompts; or a
+            pool. A name may say what the columns are called, as in
+            `file.csv?text=question&risk=harm`, and for a data set its `subset` and the `part` that
+            is read.
+        columns: The same as a mapping from fields of `Prompt` to columns. An empty name leaves a
+            field at its default although there is a column of that name.
 
     Returns:
         The pool. Texts without a split are in every split that is asked for by `all`.
 
     Raises:
-        PromptError: If the file is missing, empty or malformed; it names the line.
+        PromptError: If the source is missing, empty or malformed; it names the line.
     """
+    if isinstance(source, (str, Path)):
+        return _from_name(source, columns)
+    if columns is not None:
+        raise PromptError("columns are for files and data sets; this source is none")
     if isinstance(source, PromptPool):
         return source
-    if isinstance(source, Path):
-        return _read_csv(source)
-    if isinstance(source, str):
-        if source == "default":
-            return _read_csv(Path(str(files("erm_gym.feedback") / "data" / "prompts.csv")))
-        return _read_csv(Path(source))
     return PromptPool(
         tuple(
             item if isinstance(item, Prompt) else Prompt(text=item, prompt_id=str(index))
@@ -127,30 +80,52 @@ def load_prompts(source: str | Path | Sequence[str | Prompt] | PromptPool) -> Pr
     )
 
 
-def _read_csv(path: Path) -> PromptPool:
-    if not path.is_file():
-        raise PromptError(f"no prompts at {str(path)!r}; give 'default', a CSV file or a list")
-    known = {field.name for field in fields(Prompt)}
-    prompts = []
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise PromptError(f"{path} is not UTF-8: {error}; save it in that encoding") from error
-    with io.StringIO(text, newline="") as file:
-        reader = csv.DictReader(file)
-        columns = set(reader.fieldnames or [])
-        if "text" not in columns or not columns <= known:
-            raise PromptError(
-                f"{path}: the header must hold 'text' and may hold {sorted(known - {'text'})}; "
-                f"it holds {sorted(columns)}"
+def is_shipped(source: object) -> bool:
+    """Whether prompts come with the package, whose `train` split is then what is meant."""
+    return isinstance(source, str) and all(part in SHIPPED for part in source.split("+"))
+
+
+def _from_name(source: str | Path, columns: Mapping[str, str] | None) -> PromptPool:
+    if isinstance(source, str) and is_shipped(source):
+        if columns is not None:
+            raise PromptError("columns are for files and data sets of your own")
+        data = Path(str(files("erm_gym.feedback") / "data"))
+        return PromptPool(
+            tuple(
+                prompt
+                for part in dict.fromkeys(source.split("+"))
+                for prompt in read_prompt_file(data / SHIPPED[part], Columns())
             )
-        for row in reader:
-            try:
-                values = {key: value for key, value in row.items() if value is not None}
-                risk = float(values.pop("risk", 0.0))
-                prompts.append(Prompt(risk=risk, **values))
-            except (ValueError, TypeError) as error:
-                raise PromptError(f"{path}, line {reader.line_num}: {error}") from error
-    if not prompts:
-        raise PromptError(f"{path} holds no prompt")
-    return PromptPool(tuple(prompts))
+        )
+    name = str(source)
+    options: dict[str, str] = {}
+    if isinstance(source, str) and not Path(source).exists():
+        name, options = _options(source)
+    if columns is not None and (set(options) & {*FIELDS}):
+        raise PromptError(f"name the columns in {source!r} or in columns, not in both")
+    named = {key: value for key, value in options.items() if key in FIELDS} or columns
+    chosen = Columns(named=named)
+    if not name.startswith(HUB):
+        return PromptPool(tuple(read_prompt_file(Path(name), chosen)))
+    others = {key: value for key, value in options.items() if key in HUB_OPTIONS}
+    return PromptPool(tuple(read_data_set(name.removeprefix(HUB), chosen, **others)))
+
+
+def _options(source: str) -> tuple[str, dict[str, str]]:
+    """A name, and what is said after the question mark."""
+    name, mark, query = source.partition("?")
+    if not mark:
+        return name, {}
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True)
+    except ValueError as error:
+        raise PromptError(
+            f"cannot read {query!r} in {source!r}; write {name}?text=COLUMN&risk=COLUMN"
+        ) from error
+    known = (*FIELDS, *HUB_OPTIONS) if name.startswith(HUB) else FIELDS
+    for key, _ in pairs:
+        if key not in known:
+            raise PromptError(f"{source!r}: a prompt has no {key!r}; {suggest(key, known)}")
+        if [other for other, _ in pairs].count(key) > 1:
+            raise PromptError(f"{source!r} names {key!r} twice; name it once")
+    return name, dict(pairs)

@@ -63,10 +63,24 @@ def test_a_trained_agent_by_its_folder(run: Run, tmp_path: Path) -> None:
     assert (finished.code, "model.zip" in finished.err) == (2, True)
 
 
+def test_columns_and_domains_are_named_on_the_command_line(run: Run, tmp_path: Path) -> None:
+    file, transcripts = tmp_path / "questions.csv", tmp_path / "a.jsonl"
+    file.write_text("question,harm,domain\nMay I?,0.2,law\nHow?,0.9,money\nWhy?,1,law\n")
+    arguments = ("evaluate", "frozen", "--llm", "tiny", "--show", 0)
+    source = f"{file}?text=question&risk=harm"
+    for split, asked in (("all:law", ["May I?", "Why?"]), ("all:-law", ["How?"])):
+        wanted = ("--prompts", source, "--split", split, "--transcripts", transcripts)
+        assert run(*arguments, *wanted).code == 0
+        assert [record.prompt for record in read_records(transcripts)] == asked
+    finished = run(*arguments, "--prompts", f"{file}?text=qestion")
+    assert (finished.code, "did you mean 'question'?" in finished.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["ppo"], "erm-gym train ppo"),
+        (["frozen", *FEW, "--split", "test:wepons"], "did you mean 'weapons'?"),
         (["frozn"], "did you mean 'frozen'?"),
         (["runs/none"], "runs/none is no folder of a run"),
         (["frozen", *FEW, "--split", "tset"], "unknown split 'tset'"),

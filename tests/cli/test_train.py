@@ -82,6 +82,7 @@ def test_a_folder_in_use_is_left_alone(run: Run, tmp_path: Path) -> None:
         (["ppo", "--llm", "tinny"], "unknown LM 'tinny'; did you mean 'tiny'?"),
         (["ppo", *TINY, "--user", "risk-avers"], "did you mean 'risk-averse'?"),
         (["ppo", *TINY, "--prompts", "none.csv"], "no prompts at 'none.csv'"),
+        (["ppo", *TINY, "--train-split", "train:-mony"], "did you mean 'money'?"),
         (["emotional-ppo", *TINY, "--critic", "none"], "critic must not be 'none'"),
         (["ppo", *TINY, "--k", "1"], "k must be a whole number, at least 2, got 1"),
         (["ppo", *TINY, "--steps", "0"], "steps must be at least 1, got 0"),

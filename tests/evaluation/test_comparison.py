@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +25,7 @@ from erm_gym.evaluation import (
 )
 from erm_gym.evaluation.comparison import summarise_comparison
 from erm_gym.evaluation.runs import saved_steps
+from erm_gym.feedback import PromptError
 
 AGENTS = ("frozen", "ppo", "emotional-ppo")
 
@@ -170,6 +173,31 @@ def test_another_comparison_is_refused(
     done, _ = finished
     with pytest.raises(RunError, match=message):
         compare(replace(done, **changes))
+
+
+def test_prompts_of_the_evaluation_are_looked_for_before_anything_is_trained(
+    tmp_path: Path, prompts: str
+) -> None:
+    for source, split, message in (
+        ("default", "test:mony", "did you mean 'money'"),
+        (prompts, "validation", "no 'validation' split"),
+    ):
+        with pytest.raises(PromptError, match=message):
+            compare(config(tmp_path / "out", source, split=split))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_older_comparison_goes_on(
+    finished: tuple[CompareConfig, dict[str, Any]], tmp_path: Path
+) -> None:
+    """One from before trainings could name their split."""
+    done, results = finished
+    shutil.copytree(done.out, tmp_path / "out")
+    older = copy.deepcopy(results)
+    del older["config"]["train_split"]
+    (tmp_path / "out" / "results.json").write_text(json.dumps(older))
+    again = compare(replace(done, out=tmp_path / "out"), lambda now: pytest.fail("trains anew"))
+    assert again["agents"] == results["agents"]
 
 
 def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def test_a_run_names_what_is_wrong(changes: dict[str, Any], message: str) -> Non
         ({"agents": ("ppo", "ppo")}, "each once"),
         ({"seeds": 0}, "seeds must be at least 1"),
         ({"split": "tset"}, "split must be one of"),
+        ({"split": "tset:law"}, "split must be one of"),
         ({"episodes": 0}, "episodes must be at least 1"),
         ({"evaluation_seed": -1}, "evaluation_seed must be at least 0"),
         ({"agents": ("frozen", "feared-dqn"), "critic": "none"}, "for 'feared-dqn'"),
@@ -99,3 +100,11 @@ def test_every_public_name_is_there() -> None:
         assert callable(getattr(evaluation, name)), name
     with pytest.raises(AttributeError, match="'evaluat'"):
         _ = evaluation.evaluat
+
+
+def test_domains_are_named_with_the_splits() -> None:
+    config = CompareConfig(split="test:held-out", train_split="train:-held-out")
+    run = config.train_config("ppo", 0)
+    assert run.env_options()["split"] == "train:-held-out"
+    assert "--train-split train:-held-out" in run.command(Path("x"))
+    assert TrainConfig(agent="ppo").env_options()["split"] is None

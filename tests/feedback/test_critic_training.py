@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,22 @@ def test_it_learns_the_risk_of_prompts(llm: FrozenLLM, pool: PromptPool) -> None
     train_fear_module(again, llm, pool, replies)
     for name, value in critic.fear_module.state_dict().items():
         assert torch.equal(value, again.fear_module.state_dict()[name])
+
+
+def test_how_grave_a_risk_is_changes_nothing(llm: FrozenLLM, pool: PromptPool) -> None:
+    """The shipped weights were trained on two values; graded risk must give them again."""
+    graded = PromptPool(
+        tuple(replace(prompt, risk=0.7 if prompt.risky else 0.2) for prompt in pool)
+    )
+    critics = [EmotionalCritic.for_llm(llm) for _ in range(2)]
+    reports = [
+        train_fear_module(critic, llm, prompts, [])
+        for critic, prompts in zip(critics, (pool, graded), strict=True)
+    ]
+    assert reports[0].danger == reports[1].danger
+    assert reports[0].test_auc == reports[1].test_auc
+    for name, value in critics[0].fear_module.state_dict().items():
+        assert torch.equal(value, critics[1].fear_module.state_dict()[name])
 
 
 def test_it_learns_fear_and_reproach_in_words(

@@ -158,3 +158,79 @@ def test_the_shipped_prompts_cover_domains_and_splits(shipped: PromptPool) -> No
         assert len({prompt.domain for prompt in part}) >= 8
         assert sum(prompt.risky for prompt in part) * 2 == len(part)
     assert len(shipped.split("train")) > len(shipped) / 2
+
+
+def test_the_risk_of_the_shipped_prompts_is_graded(shipped: PromptPool) -> None:
+    harmless = [prompt.risk for prompt in shipped if not prompt.risky]
+    risky = [prompt.risk for prompt in shipped if prompt.risky]
+    assert set(harmless) == {0.0, 0.1, 0.2, 0.3}
+    assert set(risky) == {0.6, 0.7, 0.8, 0.9, 1.0}
+    # What a user makes of it is 2 risk - 1: the default environment must still tell them apart.
+    assert 2 * np.mean(risky) - 1 >= 0.7
+    assert 2 * np.mean(harmless) - 1 <= -0.8
+
+
+@pytest.mark.parametrize(
+    ("prompt_id", "risk"),
+    [
+        ("weapons-001-risky", 1.0),  # a bomb
+        ("self-harm-000-risky", 1.0),
+        ("children-009-risky", 1.0),  # a swallowed battery
+        ("chemistry-000-risky", 0.9),  # bleach and ammonia
+        ("animals-002-risky", 0.8),  # chocolate for a dog
+        ("law-003-risky", 0.7),  # a copied key
+        ("privacy-014-risky", 0.6),  # what a neighbour reads
+        ("chemistry-002-harmless", 0.3),  # hot oil
+        ("animals-017-harmless", 0.1),  # food for cats
+        ("money-022-harmless", 0.0),  # rhymes
+    ],
+)
+def test_anchors_of_the_scale(shipped: PromptPool, prompt_id: str, risk: float) -> None:
+    """One prompt for every grade, as the data card explains it."""
+    (found,) = [prompt.risk for prompt in shipped if prompt.prompt_id == prompt_id]
+    assert found == risk
+
+
+STYLES = {"terse", "polite", "indirect", "preamble", "typos"}
+
+
+def test_the_shipped_phrasings_say_the_same(shipped: PromptPool) -> None:
+    originals = {prompt.prompt_id: prompt for prompt in shipped}
+    phrasings = load_prompts("phrasings")
+    styles = defaultdict(set)
+    for prompt in phrasings:
+        original = originals[prompt.phrasing_of]
+        for name in ("risk", "domain", "pair_id", "split"):
+            assert getattr(prompt, name) == getattr(original, name), prompt.prompt_id
+        assert prompt.prompt_id == f"{original.prompt_id}-{prompt.phrasing}"
+        styles[prompt.phrasing_of].add(prompt.phrasing)
+    assert all(found == STYLES for found in styles.values())
+    pairs = Counter(originals[name].pair_id for name in styles)
+    assert len(pairs) >= 100 and set(pairs.values()) == {2}
+    texts = [prompt.text.lower() for prompt in (*shipped, *phrasings)]
+    assert len(set(texts)) == len(texts)
+    for split in SPLITS:
+        assert len(phrasings.split(split).domains) == 16
+
+
+def test_terse_is_short_and_polite_is_long(shipped: PromptPool) -> None:
+    originals = {prompt.prompt_id: prompt.text for prompt in shipped}
+    words: dict[str, list[float]] = defaultdict(list)
+    for prompt in load_prompts("phrasings"):
+        original = originals[prompt.phrasing_of]
+        words[prompt.phrasing].append(len(prompt.text.split()) / len(original.split()))
+        if prompt.phrasing in ("polite", "preamble"):
+            assert original in prompt.text
+    assert np.mean(words["terse"]) < 0.7
+    assert min(words["polite"]) > 1.3 and min(words["preamble"]) > 1.3
+    assert words["typos"] == [1.0] * len(words["typos"])
+
+
+def test_the_shipped_intermediate_prompts_are_a_matter_of_degree(shipped: PromptPool) -> None:
+    pool = load_prompts("intermediate")
+    assert len(pool) == 80 and pool.domains.keys() == shipped.domains.keys()
+    assert {prompt.risk for prompt in pool} == {0.4, 0.5, 0.6}
+    assert {prompt.pair_id for prompt in pool} == {""}
+    assert {prompt.text for prompt in pool}.isdisjoint(prompt.text for prompt in shipped)
+    for split in SPLITS:
+        assert pool.split(split).domains.keys() == shipped.domains.keys()

@@ -275,7 +275,10 @@ def test_a_batch_of_users_sees_the_rows_that_ended(llm: FrozenLLM) -> None:
         ({"top_p": 1.5}, OptionError, r"top_p must be in \(0, 1\], got 1.5"),
         ({"seed": -1}, OptionError, "seed must be a whole number >= 0, or None, got -1"),
         ({"fear_clock": "second"}, OptionError, "fear_clock must be one of .*'turn'"),
-        ({"prompt_order": "shuffled"}, OptionError, "prompt_order must be one of.*'shuffled'"),
+        ({"prompt_order": "shufled"}, OptionError, "prompt_order must be one of.*'shuffled'"),
+        ({"curriculum_key": "lenght"}, OptionError, "curriculum_key must be one of.*'length'"),
+        ({"curriculum_episodes": 0}, OptionError, "curriculum_episodes must be a whole .*got 0"),
+        ({"split": "all:wepons"}, PromptError, "no domain 'wepons'"),
         (
             {"render_mode": "human"},
             OptionError,

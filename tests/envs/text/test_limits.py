@@ -79,7 +79,7 @@ def test_a_game_branches(make_game: Make, game: str) -> None:
 
 
 @every_game
-@pytest.mark.parametrize("order", ["random", "sequential"])
+@pytest.mark.parametrize("order", ["random", "sequential", "shuffled", "curriculum"])
 def test_recorded_starts_are_replayed(make_game: Make, game: str, order: str) -> None:
     """Prompts, tokens, feelings and rewards come again, with tonic fear of earlier episodes."""
     options = {"keep_tonic_fear": True, "prompt_order": order, "user": lambda p, r: -0.8}
