@@ -81,5 +81,5 @@ def _show(display: ProgressDisplay, progress: CompareProgress) -> None:
         progress.total,
         unit="tokens" if training else "replies",
         rate=training.tokens_per_second if training else None,
-        note=feedback_note(training.feedback) if training else "",
+        note=feedback_note(training.feedback, training.held_out) if training else "",
     )

@@ -13,13 +13,16 @@ from erm_gym.cli.command import Command, Outcome, check_writable
 from erm_gym.cli.console import load_libraries, print_place
 from erm_gym.cli.notice import introduce
 from erm_gym.cli.progress import ProgressDisplay
-from erm_gym.cli.tables import metrics_table
+from erm_gym.cli.tables import alarm_table, metrics_table
 from erm_gym.evaluation import RunError, TrainConfig
 
 if TYPE_CHECKING:
     from erm_gym.agents import Agent
     from erm_gym.evaluation import EpisodeRecord
     from erm_gym.llm import FrozenLLM
+
+BASELINE = "frozen"
+"""Whose own range canaries are compared with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,10 @@ class Evaluate(Command):
     """Critic of an agent given by name: default, none, or that of a folder or hub id."""
     user: str | None = None
     """Who gives the feedback; by default the run's own user, or risk-averse."""
+    held_out_user: str | None = None
+    """Another user that scores the same replies, or none; by default the run's own, or none."""
+    baseline: bool = True
+    """Whether the frozen language model is asked, too, so that canaries can ring."""
     prompts: str | None = None
     """What is asked: default, a file or hub:owner/name, with names of columns as in
     file.csv?text=question&risk=harm; by default the run's own prompts."""
@@ -55,40 +62,54 @@ class Evaluate(Command):
             raise RunError(f"show must be at least 0, got {self.show}")
         load_libraries(console)
         from erm_gym.cli.transcripts import print_exchanges
-        from erm_gym.evaluation import evaluate, summarise, write_records
+        from erm_gym.evaluation import ring, summarise, write_records
 
         if self.transcripts is not None:
             check_writable(self.transcripts)
         config, agent, llm = self._load(console)
         with ProgressDisplay(console) as display:
-            records = evaluate(
-                agent,
-                config.env_options(),
-                split=self.split,
-                num_envs=config.num_envs,
-                seed=self.seed,
-                limit=self.episodes,
-                progress=lambda done, total: display.update(
-                    config.agent, done, total, unit="replies"
-                ),
-            )
+            records = self._ask(agent, config, display)
+            alarms = None
+            if self.baseline and config.agent != BASELINE:
+                plain = replace(config, agent=BASELINE, bias_weight=None, critic="none")
+                frozen = self._ask(make_untrained(plain), plain, display)
+                alarms = [alarm.to_dict() for alarm in ring([records], [frozen])]
         del llm
         metrics = summarise(records)
         title = f"{self.agent}: {self.split} prompts, {config.llm}, user {config.user}"
         console.print(metrics_table(title, metrics))
+        if alarms is not None:
+            console.print(alarm_table(alarms))
         shown = some_of_each(records, self.show)
         print_exchanges(console, [[(config.agent, record)] for record in shown])
         if self.transcripts is not None:
             write_records(self.transcripts, records)
             print_place(console, "transcripts", self.transcripts)
         asked = {"agent": self.agent, "split": self.split, "seed": self.seed}
-        return Outcome({**asked, "metrics": metrics.to_dict()})
+        return Outcome({**asked, "metrics": metrics.to_dict(), "alarms": alarms})
+
+    def _ask(
+        self, agent: Agent, config: TrainConfig, display: ProgressDisplay
+    ) -> list[EpisodeRecord]:
+        """The replies of an agent to all prompts."""
+        from erm_gym.evaluation import evaluate
+
+        return evaluate(
+            agent,
+            config.env_options(),
+            split=self.split,
+            num_envs=config.num_envs,
+            seed=self.seed,
+            limit=self.episodes,
+            held_out_user=config.held_out,
+            progress=lambda done, total: display.update(config.agent, done, total, unit="replies"),
+        )
 
     def _load(self, console: Console) -> tuple[TrainConfig, Agent, FrozenLLM]:
         """The run's configuration with what the flags change, its agent, and its LM."""
         from erm_gym.evaluation import load_run
 
-        changes = _given(user=self.user, prompts=self.prompts)
+        changes = _given(user=self.user, held_out_user=self.held_out_user, prompts=self.prompts)
         chosen = _given(llm=self.llm, critic=self.critic)
         if is_folder(self.agent):
             if chosen:

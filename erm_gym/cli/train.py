@@ -45,7 +45,7 @@ class Train(TrainConfig, Command):
                     progress.total,
                     unit="tokens",
                     rate=progress.tokens_per_second,
-                    note=feedback_note(progress.feedback),
+                    note=feedback_note(progress.feedback, progress.held_out),
                 )
 
             result = train(config, folder, resume=self.resume, progress=show)
@@ -54,6 +54,7 @@ class Train(TrainConfig, Command):
         return Outcome({**asdict(result), "folder": str(result.folder)})
 
 
-def feedback_note(feedback: float | None) -> str:
-    """The running feedback, as a progress bar says it."""
-    return "" if feedback is None else f"feedback {feedback:+.2f}"
+def feedback_note(feedback: float | None, held_out: float | None) -> str:
+    """The running feedback of both users, as a progress bar says it."""
+    both = {"feedback": feedback, "held out": held_out}
+    return ", ".join(f"{name} {value:+.2f}" for name, value in both.items() if value is not None)

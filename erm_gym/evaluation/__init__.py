@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from erm_gym.evaluation.alarms import Alarm, ring
+    from erm_gym.evaluation.canaries import Canaries, measure_canaries
     from erm_gym.evaluation.comparison import CompareProgress, compare
     from erm_gym.evaluation.config import (
         CompareConfig,
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from erm_gym.evaluation.storage import read_json, read_records, write_json, write_records
 
 _HOMES = {
+    "Alarm": "alarms",
+    "Canaries": "canaries",
     "CompareConfig": "config",
     "CompareProgress": "comparison",
     "EpisodeRecord": "records",
@@ -51,12 +55,14 @@ _HOMES = {
     "evaluate": "rollouts",
     "iqm": "statistics",
     "load_run": "runs",
+    "measure_canaries": "canaries",
     "plot_comparison": "picture",
     "probability_of_improvement": "statistics",
     "read_json": "storage",
     "read_recording": "replaying",
     "read_records": "storage",
     "replay": "replaying",
+    "ring": "alarms",
     "stratified_bootstrap": "statistics",
     "summarise": "metrics",
     "train": "runs",
@@ -65,6 +71,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "Alarm",
+    "Canaries",
     "CompareConfig",
     "CompareProgress",
     "EpisodeRecord",
@@ -82,12 +90,14 @@ __all__ = [
     "evaluate",
     "iqm",
     "load_run",
+    "measure_canaries",
     "plot_comparison",
     "probability_of_improvement",
     "read_json",
     "read_recording",
     "read_records",
     "replay",
+    "ring",
     "stratified_bootstrap",
     "summarise",
     "train",

@@ -13,7 +13,14 @@ import numpy as np
 
 from erm_gym import __version__
 from erm_gym.agents.factory import agent_spec
-from erm_gym.evaluation.config import CompareConfig, RunError, RunInterrupted, RunOptions
+from erm_gym.evaluation.alarms import ring
+from erm_gym.evaluation.config import (
+    BEFORE,
+    CompareConfig,
+    RunError,
+    RunInterrupted,
+    RunOptions,
+)
 from erm_gym.evaluation.metrics import summarise
 from erm_gym.evaluation.processes import run_in_processes
 from erm_gym.evaluation.records import EpisodeRecord
@@ -95,11 +102,14 @@ def compare(
         - `runs`: a list of `{agent, seed, folder, metrics}`, the metrics as in `Metrics`, the
           folder relative to `out`;
         - `agents`: by agent `{runs, feedback, feedback_iqm, careful_on_risky, careful_on_harmless,
-          degenerate, cvar10, perplexity}`, each after `runs` as `{mean, low, high}` or None, with
-          the bounds of a 95% interval over runs and prompts;
+          degenerate, cvar10, perplexity, held_out}`, each after `runs` as `{mean, low, high}` or
+          None, with the bounds of a 95% interval over runs and prompts;
+        - `alarms`: by agent `{runs, canaries}`, the canaries as a list of `Alarm`, beside the
+          frozen LM with the same seeds; empty if that takes no part;
         - `improvement`: a list of `{agent, over, probability, low, high}`, over the frozen LM and
           over the plain twin, where they take part;
-        - `curves`: by agent and seed (as a string) `{steps: [...], feedback: [...]}`;
+        - `curves`: by agent and seed (as a string) `{steps: [...], feedback: [...]}`, with a
+          held-out user also `held_out`;
         - `versions`: by distribution.
 
     Raises:
@@ -166,6 +176,7 @@ def summarise_comparison(
             else _describe(runs)
             for agent, runs in groups.items()
         },
+        "alarms": _alarms(config, episodes, (earlier or {}).get("alarms", {})),
         "improvement": [
             _improvement(agent, over, groups)
             for agent in groups
@@ -252,6 +263,7 @@ def _run(run: _Run, progress: Callable[[CompareProgress], None]) -> list[Episode
         num_envs=config.num_envs,
         seed=config.evaluation_seed + SEED_STRIDE * seed,
         limit=config.episodes,
+        held_out_user=config.held_out,
         progress=lambda done, total: report("evaluate", done, total, None),
     )
     del llm
@@ -274,9 +286,7 @@ def _check_folder(config: CompareConfig) -> None:
             raise RunError(f"{out} is in use: it holds {foreign[0]!r}; give another folder")
         return
     results = read_json(path)
-    stored = results.get("config", {}) if isinstance(results, dict) else {}
-    if stored:
-        stored.setdefault("train_split", None)  # comparisons were made before there was one
+    stored = {**BEFORE, **(results.get("config", {}) if isinstance(results, dict) else {})}
     for name in [field.name for field in fields(RunOptions)] + list(EVALUATION_FIELDS):
         if name not in stored:
             raise RunError(f"{path} is not the result of a comparison; give another folder")
@@ -302,6 +312,9 @@ def _describe(runs: list[list[EpisodeRecord]]) -> dict[str, Any]:
     likelihood = np.array(
         [[(record.logprob * record.steps, record.steps) for record in run] for run in runs]
     )  # [runs, prompts, 2]
+    held_out = np.array([[record.held_out for record in run] for run in runs], float)
+    if np.isnan(held_out).all():
+        held_out = held_out[:, :0]
     statistics: dict[str, tuple[np.ndarray, Statistic]] = {
         "feedback": (scores, _mean),
         "feedback_iqm": (scores, iqm),
@@ -310,6 +323,7 @@ def _describe(runs: list[list[EpisodeRecord]]) -> dict[str, Any]:
         "degenerate": (broken, _mean),
         "cvar10": (scores, cvar),
         "perplexity": (likelihood, _perplexity),
+        "held_out": (held_out, _mean_of_known),
     }
     for name, (values, statistic) in statistics.items():
         rate = name in ("careful_on_risky", "careful_on_harmless", "degenerate")
@@ -343,6 +357,28 @@ def _improvement(
     }
 
 
+def _alarms(
+    config: CompareConfig,
+    episodes: dict[tuple[str, int], list[EpisodeRecord]],
+    known: dict[str, Any],
+) -> dict[str, Any]:
+    """Canaries of every agent beside those of the frozen LM, of the seeds that both have."""
+    alarms: dict[str, Any] = {}
+    for agent in config.agents:
+        seeds = [
+            seed
+            for seed in range(config.seeds)
+            if agent != BASELINE and {(agent, seed), (BASELINE, seed)} <= set(episodes)
+        ]
+        if known.get(agent, {}).get("runs") == len(seeds):
+            alarms[agent] = known[agent]
+        elif seeds:
+            runs, frozen = ([episodes[name, s] for s in seeds] for name in (agent, BASELINE))
+            canaries = [alarm.to_dict() for alarm in ring(runs, frozen)]
+            alarms[agent] = {"runs": len(seeds), "canaries": canaries}
+    return alarms
+
+
 def _curves(config: CompareConfig, runs: Sequence[tuple[str, int]]) -> dict[str, Any]:
     """Running feedback while training, of the agents that learn."""
     curves: dict[str, dict[str, Any]] = {}
@@ -354,6 +390,8 @@ def _curves(config: CompareConfig, runs: Sequence[tuple[str, int]]) -> dict[str,
                 "steps": [line["steps"] for line in lines],
                 "feedback": [line["feedback"] for line in lines],
             }
+            if lines and all(line.get("held_out") is not None for line in lines):
+                curves[agent][str(seed)]["held_out"] = [line["held_out"] for line in lines]
     return curves
 
 
@@ -367,6 +405,12 @@ def _risky(run: list[EpisodeRecord]) -> np.ndarray:
 
 def _mean(values: np.ndarray) -> float:
     return float(values.mean())
+
+
+def _mean_of_known(values: np.ndarray) -> float:
+    """The mean without nan; 0 where nothing else was drawn."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else 0.0
 
 
 def _perplexity(likelihood: np.ndarray) -> float:

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 SPLITS = ("train", "validation", "test", "all")
+NO_USER = "none"
+"""The held-out user of a run that has none."""
+BEFORE = {"held_out_user": NO_USER, "train_split": None}
+"""What a file of a run means that was written before an option was there."""
 
 
 class RunError(ValueError):
@@ -28,6 +32,9 @@ class RunOptions:
     """The frozen LM: an alias, a folder or a hub id."""
     user: str = "risk-averse"
     """Who gives the feedback: a name, or package.module:attribute."""
+    held_out_user: str = NO_USER
+    """Who scores the same replies and is never learned from: another user than `user`, or `none`.
+    If `user` is ever more content and this one ever less, the agent games its user."""
     prompts: str = "default"
     """What is asked: `default`, a file, as in `file.csv?text=question&risk=harm`, or
     `hub:owner/name`; anything that `load_prompts` takes by name."""
@@ -68,7 +75,17 @@ class RunOptions:
         for name in ("steps", "num_envs", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise RunError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.held_out_user == self.user:
+            raise RunError(
+                f"held_out_user must be another user than the one that is learned from, got "
+                f"{self.user!r} for both; give another one, or 'none'"
+            )
         CandidateOptions.from_keywords(**self.env_options())
+
+    @property
+    def held_out(self) -> str | None:
+        """The held-out user, or None."""
+        return None if self.held_out_user == NO_USER else self.held_out_user
 
     def env_options(self) -> dict[str, Any]:
         """Keywords of the environment, for `gymnasium.make_vec` and for `evaluate`."""

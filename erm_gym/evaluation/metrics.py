@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
+from erm_gym.evaluation.canaries import Canaries, measure_canaries
 from erm_gym.evaluation.config import RunError
 from erm_gym.evaluation.records import EpisodeRecord
 from erm_gym.evaluation.statistics import cvar
@@ -41,8 +41,12 @@ class Metrics:
     """Mean fear at the first token of risky prompts, in [0, 1]; None without a critic."""
     fear_harmless: float | None
     """The same for harmless prompts."""
+    held_out: float | None = None
+    """Mean score of the held-out user, in [-1, 1]; None without one, or if it is always silent."""
+    canaries: Canaries | None = None
+    """What was not rewarded; None in results from before it was measured."""
 
-    def to_dict(self) -> dict[str, float | None]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
 
@@ -56,15 +60,14 @@ def summarise(records: Sequence[EpisodeRecord]) -> Metrics:
     Raises:
         RunError: If there is none.
 
-    Source: CVaR, Rockafellar & Uryasev 2000; distinct-2, Li et al. 2016, over word bigrams.
+    Source: CVaR, Rockafellar & Uryasev 2000; see `measure_canaries` for the others.
     """
     if not records:
         raise RunError("there is no episode to summarise; evaluate at least one")
     judged = [record for record in records if record.stance]
     risky = [record.stance in CAREFUL for record in judged if record.risky]
     harmless = [record.stance in CAREFUL for record in judged if not record.risky]
-    steps = [record.steps for record in records]
-    logprobs = [record.logprob * record.steps for record in records]
+    canaries = measure_canaries(records)
     return Metrics(
         episodes=len(records),
         feedback=float(np.mean([record.score for record in records])),
@@ -72,23 +75,17 @@ def summarise(records: Sequence[EpisodeRecord]) -> Metrics:
         careful_on_harmless=_mean(harmless),
         degenerate=_mean([record.stance == "degenerate" for record in judged]),
         cvar10=cvar(np.array([record.score for record in records])),
-        perplexity=math.exp(-sum(logprobs) / sum(steps)),
-        distinct2=_distinct_pairs([record.reply for record in records]),
-        reply_tokens=float(np.mean(steps)),
+        perplexity=canaries.perplexity,
+        distinct2=canaries.distinct2,
+        reply_tokens=canaries.reply_tokens,
         fear_risky=_mean([record.fear[0] for record in records if record.fear and record.risky]),
         fear_harmless=_mean(
             [record.fear[0] for record in records if record.fear and not record.risky]
         ),
+        held_out=_mean([record.held_out for record in records if record.held_out is not None]),
+        canaries=canaries,
     )
 
 
 def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if values else None
-
-
-def _distinct_pairs(replies: Sequence[str]) -> float:
-    """Different word bigrams over all of them; 0 if no reply has two words."""
-    pairs = [
-        pair for words in (reply.lower().split() for reply in replies) for pair in pairwise(words)
-    ]
-    return len(set(pairs)) / len(pairs) if pairs else 0.0

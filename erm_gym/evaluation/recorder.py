@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 
 from erm_gym.envs.text import TextVectorEnv
 from erm_gym.evaluation.records import EpisodeRecord
-from erm_gym.feedback import Episode
+from erm_gym.feedback import Episode, Feedback, User, make_user
+from erm_gym.feedback.registry import RewardFunction
 from erm_gym.llm import FrozenLLM
 from erm_gym.llm.text import token_texts
 
@@ -22,25 +24,43 @@ class EpisodeRecorder(VectorWrapper):
     It stands below the bridge to Stable-Baselines3, which leaves out what a record needs. The
     environment must reset in the same step. Of a conversation the last reply is recorded.
 
+    A held-out user, if there is one, scores the same episodes; it changes no reward.
+
     Attributes:
         llm: The frozen LM of the environment.
+        held_out: The held-out user.
     """
 
-    def __init__(self, env: VectorEnv) -> None:
-        """Wraps a text environment, with or without a critic."""
+    def __init__(self, env: VectorEnv, held_out: str | User | RewardFunction | None = None) -> None:
+        """Wraps a text environment, with or without a critic.
+
+        Args:
+            env: The environment.
+            held_out: What `make_user` takes; None for no held-out user.
+
+        Raises:
+            UserError: If there is no such user.
+        """
         super().__init__(env)
         inner = env.unwrapped
         assert isinstance(inner, TextVectorEnv)
         self.llm = inner.llm
+        self.held_out = None if held_out is None else make_user(held_out, inner.llm)
         self._finished: list[tuple[int, EpisodeRecord]] = []
 
     def step(
         self, actions: Any
     ) -> tuple[Observation, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Steps the environment and records what ends."""
+        """Steps the environment and records what ends.
+
+        Raises:
+            UserError: If the held-out user fails.
+        """
         observations, rewards, terminated, truncated, infos = self.env.step(actions)
-        for row in np.flatnonzero(terminated | truncated).tolist():
-            final = infos["final_info"]
+        rows = np.flatnonzero(terminated | truncated).tolist()
+        final = infos.get("final_info", {})
+        reactions = self._ask_held_out([final["judged_episode"][row] for row in rows])
+        for row, reaction in zip(rows, reactions, strict=True):
             record = make_record(
                 final["judged_episode"][row],
                 score=float(final["feedback"][row]),
@@ -48,9 +68,17 @@ class EpisodeRecorder(VectorWrapper):
                 components=_components(final, row),
                 fear=[round(fear, 4) for fear in final["token_fear"][row]],
                 llm=self.llm,
+                held_out=reaction,
             )
             self._finished.append((row, record))
         return observations, rewards, terminated, truncated, infos
+
+    def _ask_held_out(self, episodes: list[Episode]) -> Sequence[Feedback]:
+        """What the held-out user says of finished episodes; nothing if there is no such user."""
+        if self.held_out is None or not episodes:
+            return [Feedback.silent() for _ in episodes]
+        rng = np.random.default_rng([episode.seed for episode in episodes])
+        return self.held_out(episodes, rng)
 
     def drain(self) -> list[tuple[int, EpisodeRecord]]:
         """Rows and records of the episodes that finished since the last call, in order."""
@@ -66,6 +94,7 @@ def make_record(
     components: dict[str, float],
     fear: list[float],
     llm: FrozenLLM,
+    held_out: Feedback | None = None,
 ) -> EpisodeRecord:
     """The record of an episode.
 
@@ -76,7 +105,9 @@ def make_record(
         components: Parts of the feedback.
         fear: Total fear at each of the T tokens, or nothing.
         llm: The LM whose tokens they are.
+        held_out: What the held-out user says of it, if there is one.
     """
+    held_out = held_out or Feedback.silent()
     return EpisodeRecord(
         prompt_id=episode.prompt.prompt_id,
         domain=episode.prompt.domain,
@@ -90,6 +121,9 @@ def make_record(
         fear=fear,
         logprob=float(episode.logprobs.mean()),
         steps=len(episode.tokens),
+        held_out=held_out.score if held_out.given else None,
+        held_out_stance=held_out.stance,
+        held_out_components=dict(held_out.components),
     )
 
 

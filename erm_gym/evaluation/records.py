@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
 from erm_gym.evaluation.config import RunError
@@ -37,6 +37,13 @@ class EpisodeRecord:
     """Mean log-probability of a token under the frozen LM at temperature 1, nats, <= 0."""
     steps: int
     """Tokens of the reply, the end of the turn included, >= 1."""
+    held_out: float | None = None
+    """Score of the held-out user, in [-1, 1], which nobody learned from; None if there is no such
+    user, or it gave no feedback."""
+    held_out_stance: str = ""
+    """How the held-out user read the reply."""
+    held_out_components: dict[str, float] = field(default_factory=dict)
+    """Named parts of the held-out user's score."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -47,10 +54,11 @@ class EpisodeRecord:
         """A record from what `to_dict` gave; further keys are left out.
 
         Raises:
-            RunError: If a field is missing.
+            RunError: If a field is missing that has no default.
         """
-        names = [item.name for item in fields(cls)]
-        try:
-            return cls(**{name: values[name] for name in names})
-        except KeyError as error:
-            raise RunError(f"an episode record lacks the field {error}") from error
+        known = {item.name: values[item.name] for item in fields(cls) if item.name in values}
+        for item in fields(cls):
+            needed = item.default is MISSING and item.default_factory is MISSING
+            if needed and item.name not in known:
+                raise RunError(f"an episode record lacks the field {item.name!r}")
+        return cls(**known)

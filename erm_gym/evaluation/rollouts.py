@@ -14,7 +14,8 @@ from erm_gym.envs.text.candidate import candidate_generation_vec
 from erm_gym.evaluation.config import RunError
 from erm_gym.evaluation.recorder import EpisodeRecorder
 from erm_gym.evaluation.records import EpisodeRecord
-from erm_gym.feedback import PromptPool, load_prompts
+from erm_gym.feedback import PromptPool, User, load_prompts
+from erm_gym.feedback.registry import RewardFunction
 
 __all__ = ["EpisodeRecord", "choose_prompts", "evaluate"]
 
@@ -28,6 +29,7 @@ def evaluate(
     seed: int = 0,
     deterministic: bool = False,
     limit: int | None = None,
+    held_out_user: str | User | RewardFunction | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[EpisodeRecord]:
     """Plays every prompt of a split once, in the order of the pool.
@@ -45,6 +47,7 @@ def evaluate(
         deterministic: Whether the agent takes its best choice instead of sampling.
         limit: Prompts, at most: whole contrast pairs from all over the split, the same for every
             agent and seed (with an odd limit, one pair is left incomplete).
+        held_out_user: A second user that scores the same replies, as `make_user` takes it.
         progress: Called with finished and all episodes.
 
     Returns:
@@ -52,6 +55,7 @@ def evaluate(
 
     Raises:
         RunError: If `num_envs` or `limit` is below 1.
+        UserError: If there is no such user, or one fails.
     """
     if num_envs < 1:
         raise RunError(f"num_envs must be at least 1, got {num_envs}")
@@ -59,7 +63,7 @@ def evaluate(
     rows = min(num_envs, len(prompts))
     changes = {"prompts": prompts, "split": "all", "prompt_order": "sequential"}
     changes["online_critic"] = False
-    envs = EpisodeRecorder(candidate_generation_vec(rows, **{**options, **changes}))
+    envs = EpisodeRecorder(candidate_generation_vec(rows, **{**options, **changes}), held_out_user)
     if isinstance(agent, SamplingAgent):  # its generator is its own: take a fresh one
         agent = SamplingAgent(prior=agent.prior, uniform=agent.uniform, seed=seed, bias=agent.bias)
     device = envs.llm.device

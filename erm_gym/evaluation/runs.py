@@ -32,7 +32,7 @@ from erm_gym.agents.prior_dqn import PriorDQN
 from erm_gym.emotion import EmotionalCritic
 from erm_gym.envs.text import TextVectorEnv
 from erm_gym.envs.text.candidate import candidate_generation_vec
-from erm_gym.evaluation.config import RunError, RunInterrupted, TrainConfig
+from erm_gym.evaluation.config import BEFORE, RunError, RunInterrupted, TrainConfig
 from erm_gym.evaluation.recorder import EpisodeRecorder
 from erm_gym.evaluation.storage import atomic_path, read_json, write_json
 from erm_gym.evaluation.training_log import RunState, TrainingLog, TrainProgress, restore_state
@@ -66,6 +66,8 @@ class TrainResult:
     """Replies it wrote while training."""
     feedback: float | None
     """Mean score over the last 128 of them, in [-1, 1]."""
+    held_out: float | None
+    """The same of the held-out user, if there is one."""
     seconds: float
     """Time spent on it."""
 
@@ -98,7 +100,9 @@ def train(
     learns = agent_spec(config.agent).learns
     if learns and steps is not None and steps >= config.steps:
         return _result(folder, restore_state(folder, steps))
-    envs = EpisodeRecorder(candidate_generation_vec(config.num_envs, **config.env_options()))
+    envs = EpisodeRecorder(
+        candidate_generation_vec(config.num_envs, **config.env_options()), config.held_out
+    )
     try:
         write_json(folder / CONFIG_FILE, asdict(config))
         if not learns:
@@ -155,7 +159,7 @@ def read_config(folder: Path) -> TrainConfig:
         raise RunError(f"{folder} is no folder of a run: it has no {CONFIG_FILE}")
     values = read_json(folder / CONFIG_FILE)
     try:
-        return TrainConfig(**values)
+        return TrainConfig(**{**BEFORE, **values})
     except TypeError as error:
         raise RunError(
             f"{folder / CONFIG_FILE} is not the configuration of a run: {error}"
@@ -307,5 +311,6 @@ def _result(folder: Path, state: RunState) -> TrainResult:
         steps=state.steps,
         episodes=state.episodes,
         feedback=state.feedback,
+        held_out=state.held_out,
         seconds=state.seconds,
     )

@@ -12,6 +12,7 @@ from typing import Any
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
+from erm_gym.evaluation.canaries import measure_canaries
 from erm_gym.evaluation.metrics import summarise
 from erm_gym.evaluation.recorder import EpisodeRecorder
 from erm_gym.evaluation.records import EpisodeRecord
@@ -39,6 +40,8 @@ class TrainProgress:
     """Replies so far."""
     feedback: float | None
     """Mean score over the last 128 replies, in [-1, 1]; None before the first."""
+    held_out: float | None = None
+    """The same of the held-out user, which is not learned from; None without one."""
     tokens_per_second: float
     """Speed since the run started or went on."""
     seconds: float
@@ -62,6 +65,12 @@ class RunState:
     def feedback(self) -> float | None:
         """Mean score of the last replies."""
         scores = [record.score for record in self.window]
+        return sum(scores) / len(scores) if scores else None
+
+    @property
+    def held_out(self) -> float | None:
+        """Mean score that the held-out user gave to the last replies."""
+        scores = [record.held_out for record in self.window if record.held_out is not None]
         return sum(scores) / len(scores) if scores else None
 
 
@@ -155,9 +164,15 @@ class TrainingLog(BaseCallback):
             line["careful_on_risky"] = means.careful_on_risky
             line["careful_on_harmless"] = means.careful_on_harmless
             line["degenerate"] = means.degenerate
+            line["held_out"] = means.held_out
             for name, value in list(line.items())[2:]:
                 if value is not None:
                     self.logger.record(f"user/{name}", value)
+            canaries = measure_canaries(self.state.window).to_dict()
+            for name, value in canaries.items():
+                if value is not None:
+                    self.logger.record(f"canary/{name}", value)
+            line.update(canaries)
         line["tokens_per_second"] = round(now.tokens_per_second, 2)
         line["seconds"] = round(now.seconds, 3)
         self._append(METRICS_FILE, line)
@@ -175,6 +190,7 @@ class TrainingLog(BaseCallback):
             total=self.total,
             episodes=self.state.episodes,
             feedback=self.state.feedback,
+            held_out=self.state.held_out,
             tokens_per_second=(self.num_timesteps - self._begun_at) / max(elapsed, 1e-9),
             seconds=self.state.seconds,
         )
