@@ -19,8 +19,8 @@ class CountingUser(Protocol):
 def counts_of(user: object) -> dict[str, int]:
     """What a user and all users within it have counted, added up by name.
 
-    Users that wrap others are looked into: they hold one as `user`, or several as `users`, as all
-    wrappers of this package do.
+    Users that wrap others and do not count themselves are looked into: they hold one as `user`, or
+    several as `users`, as all wrappers of this package do.
 
     Args:
         user: Any user.
@@ -30,18 +30,19 @@ def counts_of(user: object) -> dict[str, int]:
     """
     total: Counter[str] = Counter()
     for one in _within(user, set()):
-        if isinstance(one, CountingUser):
-            for name, count in one.counts().items():
-                total[name] += count
+        for name, count in one.counts().items():
+            total[name] += count
     return dict(total)
 
 
-def _within(user: object, seen: set[int]) -> Iterator[object]:
-    """A user and those within it, each once."""
+def _within(user: object, seen: set[int]) -> Iterator[CountingUser]:
+    """The users that count, each once."""
     if not callable(user) or id(user) in seen:
         return
     seen.add(id(user))
-    yield user
+    if isinstance(user, CountingUser):
+        yield user
+        return
     inner = getattr(user, "users", ())
     several = inner if isinstance(inner, (list, tuple)) else ()
     for one in (getattr(user, "user", None), *several):
