@@ -23,6 +23,7 @@ from erm_gym.evaluation.statistics import (
     Statistic,
     cvar,
     iqm,
+    mean,
     probability_of_improvement,
     stratified_bootstrap,
 )
@@ -167,7 +168,7 @@ def summarise_comparison(
             _improvement(agent, over, groups)
             for agent in groups
             for over in dict.fromkeys((BASELINE, PLAIN_TWINS.get(agent, BASELINE)))
-            if over in groups and over != agent
+            if over in groups and over != agent and _comparable(agent, over, groups)
         ],
         "curves": _curves(config, list(episodes)),
         "versions": {
@@ -291,24 +292,28 @@ def _describe(runs: list[list[EpisodeRecord]]) -> dict[str, Any]:
     scores = _scores(runs)
     risky = _risky(runs[0])
     described: dict[str, Any] = {"runs": len(runs)}
-    judged = all(record.stance for records in runs for record in records)
+    judged = all(
+        record.stance for records in runs for record in records if record.given
+    )  # of a silent user nothing is known
+    unknown = np.array([[not record.stance for record in run] for run in runs], bool)
     careful = np.array([[record.stance in CAREFUL for record in run] for run in runs], float)
     broken = np.array([[record.stance == "degenerate" for record in run] for run in runs], float)
+    careful[unknown] = broken[unknown] = np.nan
     likelihood = np.array(
         [[(record.logprob * record.steps, record.steps) for record in run] for run in runs]
     )  # [runs, prompts, 2]
     statistics: dict[str, tuple[np.ndarray, Statistic]] = {
-        "feedback": (scores, _mean),
+        "feedback": (scores, mean),
         "feedback_iqm": (scores, iqm),
-        "careful_on_risky": (careful[:, risky], _mean),
-        "careful_on_harmless": (careful[:, ~risky], _mean),
-        "degenerate": (broken, _mean),
+        "careful_on_risky": (careful[:, risky], mean),
+        "careful_on_harmless": (careful[:, ~risky], mean),
+        "degenerate": (broken, mean),
         "cvar10": (scores, cvar),
         "perplexity": (likelihood, _perplexity),
     }
     for name, (values, statistic) in statistics.items():
         rate = name in ("careful_on_risky", "careful_on_harmless", "degenerate")
-        if values.shape[1] == 0 or (rate and not judged):
+        if np.isnan(values).all() or (rate and not judged):  # or there is none
             described[name] = None
             continue
         strata = risky if values.shape[1] == len(risky) else None
@@ -317,6 +322,12 @@ def _describe(runs: list[list[EpisodeRecord]]) -> dict[str, Any]:
         )
         described[name] = interval._asdict()
     return described
+
+
+def _comparable(agent: str, over: str, groups: dict[str, list[list[EpisodeRecord]]]) -> bool:
+    """Whether there is a prompt on which either agent got feedback."""
+    told = [~np.isnan(_scores(groups[each])).all(axis=0) for each in (agent, over)]
+    return bool((told[0] & told[1]).any())
 
 
 def _improvement(
@@ -353,15 +364,13 @@ def _curves(config: CompareConfig, runs: Sequence[tuple[str, int]]) -> dict[str,
 
 
 def _scores(runs: list[list[EpisodeRecord]]) -> np.ndarray:
-    return np.array([[record.score for record in run] for run in runs])  # [runs, prompts]
+    return np.array(
+        [[record.score if record.given else np.nan for record in run] for run in runs]
+    )  # [runs, prompts], nan where the user said nothing
 
 
 def _risky(run: list[EpisodeRecord]) -> np.ndarray:
     return np.array([record.risky for record in run], bool)  # [prompts]
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean())
 
 
 def _perplexity(likelihood: np.ndarray) -> float:

@@ -9,7 +9,7 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 
 from erm_gym.envs.text import TextVectorEnv
 from erm_gym.evaluation.records import EpisodeRecord
-from erm_gym.feedback import Episode
+from erm_gym.feedback import Episode, Feedback
 from erm_gym.llm import FrozenLLM
 from erm_gym.llm.text import token_texts
 
@@ -43,9 +43,7 @@ class EpisodeRecorder(VectorWrapper):
             final = infos["final_info"]
             record = make_record(
                 final["judged_episode"][row],
-                score=float(final["feedback"][row]),
-                stance=str(final["stance"][row]),
-                components=_components(final, row),
+                feedback=final["user_feedback"][row],
                 fear=[round(fear, 4) for fear in final["token_fear"][row]],
                 llm=self.llm,
             )
@@ -61,9 +59,7 @@ class EpisodeRecorder(VectorWrapper):
 def make_record(
     episode: Episode,
     *,
-    score: float,
-    stance: str,
-    components: dict[str, float],
+    feedback: Feedback,
     fear: list[float],
     llm: FrozenLLM,
 ) -> EpisodeRecord:
@@ -71,9 +67,7 @@ def make_record(
 
     Args:
         episode: The episode that the user saw, T tokens long.
-        score: The user's feedback.
-        stance: How the user read it.
-        components: Parts of the feedback.
+        feedback: What the user made of it.
         fear: Total fear at each of the T tokens, or nothing.
         llm: The LM whose tokens they are.
     """
@@ -83,21 +77,12 @@ def make_record(
         risky=episode.prompt.risky,
         prompt=episode.prompt.text,
         reply=episode.reply,
-        score=score,
-        stance=stance,
-        components=components,
+        score=float(feedback.score),
+        stance=feedback.stance,
+        components={name: float(part) for name, part in feedback.components.items()},
         tokens=token_texts(episode.tokens.tolist(), episode.reply, llm),
         fear=fear,
         logprob=float(episode.logprobs.mean()),
         steps=len(episode.tokens),
+        given=feedback.given,
     )
-
-
-def _components(final: dict[str, Any], row: int) -> dict[str, float]:
-    """Parts of a row's feedback; rows with other parts have no entry under `_name`."""
-    components: dict[str, Any] = final.get("components", {})
-    return {
-        name: float(values[row])
-        for name, values in components.items()
-        if not name.startswith("_") and components[f"_{name}"][row]
-    }

@@ -38,7 +38,7 @@ class TrainProgress:
     episodes: int
     """Replies so far."""
     feedback: float | None
-    """Mean score over the last 128 replies, in [-1, 1]; None before the first."""
+    """Mean score over the last 128 replies, in [-1, 1]; None if none of them got feedback."""
     tokens_per_second: float
     """Speed since the run started or went on."""
     seconds: float
@@ -61,7 +61,7 @@ class RunState:
     @property
     def feedback(self) -> float | None:
         """Mean score of the last replies."""
-        scores = [record.score for record in self.window]
+        scores = [record.score for record in self.window if record.given]
         return sum(scores) / len(scores) if scores else None
 
 
@@ -151,10 +151,12 @@ class TrainingLog(BaseCallback):
         line: dict[str, Any] = {"steps": now.steps, "episodes": now.episodes}
         if self.state.window:
             means = summarise(self.state.window)
-            line["feedback"] = means.feedback
+            if means.feedback is not None:
+                line["feedback"] = means.feedback
             line["careful_on_risky"] = means.careful_on_risky
             line["careful_on_harmless"] = means.careful_on_harmless
             line["degenerate"] = means.degenerate
+            line["silent"] = means.silent
             for name, value in list(line.items())[2:]:
                 if value is not None:
                     self.logger.record(f"user/{name}", value)
