@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from erm_gym.cli.command import Command, Outcome, check_writable
-from erm_gym.cli.console import load_libraries, print_place
+from erm_gym.cli.console import load_libraries, print_counts, print_place
 from erm_gym.cli.notice import introduce
 from erm_gym.cli.progress import ProgressDisplay
 from erm_gym.cli.tables import metrics_table
@@ -58,6 +59,7 @@ class Evaluate(Command):
         if self.transcripts is not None:
             check_writable(self.transcripts)
         config, agent, llm = self._load(console)
+        counts: Counter[str] = Counter()
         with ProgressDisplay(console) as display:
             records = evaluate(
                 agent,
@@ -69,18 +71,21 @@ class Evaluate(Command):
                 progress=lambda done, total: display.update(
                     config.agent, done, total, unit="replies"
                 ),
+                user_counts=counts,
             )
         del llm
         metrics = summarise(records)
         title = f"{self.agent}: {self.split} prompts, {config.llm}, user {config.user}"
         console.print(metrics_table(title, metrics))
+        print_counts(console, counts)
         shown = some_of_each(records, self.show)
         print_exchanges(console, [[(config.agent, record)] for record in shown])
         if self.transcripts is not None:
             write_records(self.transcripts, records)
             print_place(console, "transcripts", self.transcripts)
         asked = {"agent": self.agent, "split": self.split, "seed": self.seed}
-        return Outcome({**asked, "metrics": metrics.to_dict()})
+        counted = {"user_counts": dict(counts)} if counts else {}
+        return Outcome({**asked, "metrics": metrics.to_dict(), **counted})
 
     def _load(self, console: Console) -> tuple[TrainConfig, Agent, FrozenLLM]:
         """The run's configuration with what the flags change, its agent, and its LM."""

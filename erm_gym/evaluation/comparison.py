@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -35,10 +36,13 @@ from erm_gym.evaluation.storage import (
     write_records,
 )
 from erm_gym.evaluation.training_log import METRICS_FILE
+from erm_gym.feedback import UserError
 from erm_gym.feedback.judge import CAREFUL
 from erm_gym.llm import load_llm
 
 RESULTS_FILE = "results.json"
+COUNTS_FILE = "evaluation_counts.json"
+"""In a run's folder: what the user counted while the agent was evaluated."""
 PLAIN_TWINS = {"emotional-frozen": "frozen", "emotional-ppo": "ppo", "feared-dqn": "dqn"}
 """The same agent without its emotional bias."""
 BASELINE = "frozen"
@@ -93,7 +97,8 @@ def compare(
 
         - `config`: the configuration;
         - `runs`: a list of `{agent, seed, folder, metrics}`, the metrics as in `Metrics`, the
-          folder relative to `out`;
+          folder relative to `out`; for a user that counts what happens while it is asked also
+          `user_counts`, `{training, evaluation}`, each by name;
         - `agents`: by agent `{runs, feedback, feedback_iqm, careful_on_risky, careful_on_harmless,
           degenerate, cvar10, perplexity}`, each after `runs` as `{mean, low, high}` or None, with
           the bounds of a 95% interval over runs and prompts;
@@ -105,6 +110,7 @@ def compare(
     Raises:
         RunError: If the folder is in use by something else or holds another comparison.
         RunInterrupted: If it was stopped.
+        UserError: If the user fails; a run under way has been saved.
     """
     _check_folder(config)
     # Seeds are the outer loop: a comparison that is stopped has whole pairs.
@@ -122,6 +128,11 @@ def compare(
             f"stopped with {len(episodes)} of {len(plan)} runs finished and what was under way "
             f"saved in {config.out}; give the same command again to go on"
         ) from None
+    except UserError as error:
+        raise UserError(
+            f"{error}. The comparison stopped with {len(episodes)} of {len(plan)} runs finished; "
+            "give the same command again to go on"
+        ) from error
     return results
 
 
@@ -155,6 +166,7 @@ def summarise_comparison(
                 "seed": seed,
                 "folder": str(_run_folder(Path(), agent, seed)),
                 "metrics": summarise(records).to_dict(),
+                **_user_counts(config, agent, seed),
             }
             for (agent, seed), records in episodes.items()
         ],
@@ -243,6 +255,7 @@ def _run(run: _Run, progress: Callable[[CompareProgress], None]) -> list[Episode
         progress=lambda now: report("train", now.steps, now.total, now),
     )
     trained_config, trained = load_run(folder)
+    counts: Counter[str] = Counter()
     records = evaluate(
         trained,
         trained_config.env_options(),
@@ -251,8 +264,11 @@ def _run(run: _Run, progress: Callable[[CompareProgress], None]) -> list[Episode
         seed=config.evaluation_seed + SEED_STRIDE * seed,
         limit=config.episodes,
         progress=lambda done, total: report("evaluate", done, total, None),
+        user_counts=counts,
     )
     del llm
+    if counts:
+        write_json(folder / COUNTS_FILE, dict(counts))  # before what tells that the run is finished
     write_records(transcripts, records)
     return records
 
@@ -361,6 +377,17 @@ def _curves(config: CompareConfig, runs: Sequence[tuple[str, int]]) -> dict[str,
                 "feedback": [line["feedback"] for line in lines],
             }
     return curves
+
+
+def _user_counts(config: CompareConfig, agent: str, seed: int) -> dict[str, Any]:
+    """What the user counted in a run, as an entry of its results; none if it counts nothing."""
+    folder = _run_folder(config.out, agent, seed)
+    lines = read_lines(folder / METRICS_FILE) if (folder / METRICS_FILE).exists() else []
+    training = lines[-1].get("user_counts", {}) if lines else {}
+    evaluation = read_json(folder / COUNTS_FILE) if (folder / COUNTS_FILE).exists() else {}
+    if not training and not evaluation:
+        return {}
+    return {"user_counts": {"training": training, "evaluation": evaluation}}
 
 
 def _scores(runs: list[list[EpisodeRecord]]) -> np.ndarray:

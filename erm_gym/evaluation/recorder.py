@@ -10,6 +10,7 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 from erm_gym.envs.text import TextVectorEnv
 from erm_gym.evaluation.records import EpisodeRecord
 from erm_gym.feedback import Episode, Feedback
+from erm_gym.feedback.users.counts import counts_of
 from erm_gym.llm import FrozenLLM
 from erm_gym.llm.text import token_texts
 
@@ -49,6 +50,12 @@ class EpisodeRecorder(VectorWrapper):
             )
             self._finished.append((row, record))
         return observations, rewards, terminated, truncated, infos
+
+    def user_counts(self) -> dict[str, int]:
+        """What the user has counted since the environment was made; empty for most users."""
+        inner = self.env.unwrapped
+        assert isinstance(inner, TextVectorEnv)
+        return counts_of(inner.user)
 
     def drain(self) -> list[tuple[int, EpisodeRecord]]:
         """Rows and records of the episodes that finished since the last call, in order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -29,6 +30,7 @@ def evaluate(
     deterministic: bool = False,
     limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    user_counts: Counter[str] | None = None,
 ) -> list[EpisodeRecord]:
     """Plays every prompt of a split once, in the order of the pool.
 
@@ -46,6 +48,8 @@ def evaluate(
         limit: Prompts, at most: whole contrast pairs from all over the split, the same for every
             agent and seed (with an odd limit, one pair is left incomplete).
         progress: Called with finished and all episodes.
+        user_counts: What the user counts while it is asked, such as requests and skipped episodes,
+            is added to it; for most users that is nothing.
 
     Returns:
         One record per prompt.
@@ -82,6 +86,8 @@ def evaluate(
                         done += 1
                         if progress is not None:
                             progress(done, len(prompts))
+        if user_counts is not None:
+            user_counts.update(envs.user_counts())
     finally:
         envs.close()
     return [record for record in records if record is not None]

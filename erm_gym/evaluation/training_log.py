@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +55,8 @@ class RunState:
     """Replies."""
     seconds: float = 0.0
     """Time spent."""
+    user_counts: dict[str, int] = field(default_factory=dict)
+    """What the user has counted, such as requests and skipped episodes; empty for most users."""
     window: deque[EpisodeRecord] = field(default_factory=lambda: deque(maxlen=WINDOW))
     """The last replies."""
 
@@ -75,6 +77,7 @@ def restore_state(folder: Path, steps: int) -> RunState:
     transcripts = keep_lines_until(folder / TRANSCRIPTS_FILE, TRAINED_STEPS, steps)
     state = RunState(steps=steps, episodes=len(transcripts))
     state.seconds = float(metrics[-1]["seconds"]) if metrics else 0.0
+    state.user_counts = dict(metrics[-1].get("user_counts", {})) if metrics else {}
     state.window.extend(EpisodeRecord.from_dict(line) for line in transcripts[-WINDOW:])
     return state
 
@@ -120,6 +123,7 @@ class TrainingLog(BaseCallback):
         self.progress = progress
         self._logged = self._saved = self._begun_at = state.steps
         self._seconds_before = state.seconds
+        self._counts_before = Counter(state.user_counts)
         self._began = time.perf_counter()
 
     def _on_rollout_start(self) -> None:
@@ -160,9 +164,20 @@ class TrainingLog(BaseCallback):
             for name, value in list(line.items())[2:]:
                 if value is not None:
                     self.logger.record(f"user/{name}", value)
+        self.state.user_counts = self._user_counts()
+        if self.state.user_counts:
+            line["user_counts"] = self.state.user_counts
+            for name, count in self.state.user_counts.items():
+                self.logger.record(f"user_counts/{name}", count)
         line["tokens_per_second"] = round(now.tokens_per_second, 2)
         line["seconds"] = round(now.seconds, 3)
         self._append(METRICS_FILE, line)
+
+    def _user_counts(self) -> dict[str, int]:
+        """Counts of the whole run: before a resume, and since."""
+        total = self._counts_before.copy()
+        total.update(self.recorder.user_counts())  # adds up, and keeps what is 0
+        return dict(total)
 
     def _interval(self) -> int:
         if isinstance(self.model, OnPolicyAlgorithm):

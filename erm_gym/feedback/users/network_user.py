@@ -176,7 +176,7 @@ class NetworkUser(Askable):
         trouble = state.outcome.exception() if state.outcome is not None else None
         asked = trouble.wait if isinstance(trouble, Trouble) else 0.0
         backoff = self.patience.backoff
-        own = tenacity.wait_exponential_jitter(initial=backoff, max=LONGEST_WAIT, jitter=backoff)
+        own = tenacity.wait_exponential(multiplier=backoff) + tenacity.wait_random(0, backoff)
         return min(LONGEST_WAIT, max(asked, own(state)))
 
     def fall_back(self, episodes: Sequence[Episode], trouble: Trouble) -> list[Feedback]:
