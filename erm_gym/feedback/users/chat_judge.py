@@ -237,6 +237,7 @@ class JudgeUser(NetworkUser):
                     asked = remind(question)
                 raise
 
+        _ = self._client.get().chat.completions  # loads the client, which is not the model's time
         async with self._turn.get():
             judgement = await self.persist(attempt)
         if self._cache is not None and path is not None:
