@@ -80,7 +80,7 @@ class _Reply:
     candidates: list[Tensor] = field(default_factory=list)  # T x [A]
     prior: list[Tensor] = field(default_factory=list)  # T x [A], hopeless where masked
     actions: list[int] = field(default_factory=list)
-    feedback: float = 0.0
+    feedback: float = math.nan  # where the user said nothing
 
 
 def train_modulator_by_feedback(
@@ -95,7 +95,8 @@ def train_modulator_by_feedback(
 
     The policy is the frozen LM over its candidates plus the modulator's bias, rules and all. The
     advantage of a reply is its feedback less the mean of the other replies to the same prompt, so
-    that a prompt that is hard for all teaches nothing. A row that ends early goes on to its next
+    that a prompt that is hard for all teaches nothing; a reply without feedback has none, nor does
+    it count among the others. A row that ends early goes on to its next
     prompt under the bias of the moment.
 
     Args:
@@ -138,7 +139,7 @@ def train_modulator_by_feedback(
             bias = modulator(seen["emotion"].to(device), seen["candidates"].to(device)).cpu()
             drawn = torch.multinomial((prior + bias).softmax(-1), 1, generator=generator)
         chosen = drawn.squeeze(-1)
-        observation, rewards, ended, cut, _ = envs.step(chosen.numpy())
+        observation, rewards, ended, cut, infos = envs.step(chosen.numpy())
         done += envs.num_envs
         for row, reply in enumerate(writing):
             reply.emotions.append(seen["emotion"][row])
@@ -147,7 +148,8 @@ def train_modulator_by_feedback(
             reply.actions.append(int(chosen[row]))
             if not (ended[row] or cut[row]):
                 continue
-            reply.feedback = float(rewards[row])
+            told = infos.get("final_info", {}).get("feedback_given")
+            reply.feedback = float(rewards[row]) if told is None or told[row] else math.nan
             key = int(rounds[row]), row // same
             group = finished.setdefault(key, [])
             group.append(reply)
@@ -157,7 +159,8 @@ def train_modulator_by_feedback(
             rounds[row] += 1
         if len(ready) >= config.prompts_per_update:
             kl.append(learner.update(ready))
-            feedback.append(float(np.mean([reply.feedback for group in ready for reply in group])))
+            scores = [reply.feedback for group in ready for reply in group]
+            feedback.append(_mean([score for score in scores if not math.isnan(score)]))
             ready = []
         progress(done, config.tokens, feedback[-1] if feedback else math.nan)
     return PolicyGradientReport(feedback=tuple(feedback), kl=tuple(kl), tokens=done)
@@ -204,6 +207,17 @@ class _Learner:
 
 
 def _advantages(group: list[_Reply]) -> list[float]:
-    """Feedback of each of K replies less the mean of the others."""
-    total = sum(reply.feedback for reply in group)
-    return [reply.feedback - (total - reply.feedback) / (len(group) - 1) for reply in group]
+    """Feedback of each of K replies less the mean of the others that got any; else 0."""
+    scores = [reply.feedback for reply in group]
+    told = [score for score in scores if not math.isnan(score)]
+    if len(told) < 2:
+        return [0.0] * len(group)
+    total = sum(told)
+    return [
+        0.0 if math.isnan(score) else score - (total - score) / (len(told) - 1) for score in scores
+    ]
+
+
+def _mean(scores: list[float]) -> float:
+    """0 if there is none."""
+    return sum(scores) / len(scores) if scores else 0.0

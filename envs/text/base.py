@@ -348,11 +348,20 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         if self._critic_rows is None or not running.any():
             return
         feedback = None
+        finished = np.zeros(self.num_envs, bool)
         if reactions:
             feedback = np.full(self.num_envs, np.nan, np.float32)
             for row, reaction in reactions.items():
-                feedback[row] = reaction.feedback.score
-        self._critic_rows.read_token(self._rows.state.token_states, running, feedback, over)
+                finished[row] = True
+                if reaction.feedback.given:
+                    feedback[row] = reaction.feedback.score
+        self._critic_rows.read_token(
+            self._rows.state.token_states,
+            running,
+            feedback,
+            reply_over=finished,
+            episode_over=over,
+        )
 
     def _begin(self, rows: np.ndarray, infos: Infos) -> None:
         """Begins new episodes in rows."""

@@ -160,8 +160,9 @@ class CandidateGenerationVectorEnv(TextVectorEnv[CandidateOptions]):
     ## Info
 
     At reset `prompt` (a `Prompt`). At the last step `transcript` (the reply), `feedback` (the
-    score), `components` (its parts), `stance`, `judged_episode` (the `Episode` that the user saw)
-    and `token_fear` (total fear when each token was chosen).
+    score; nan if the user says nothing, which earns nothing), `feedback_given`, `components` (its
+    parts), `stance`, `judged_episode` (the `Episode` that the user saw) and `token_fear` (total
+    fear when each token was chosen).
 
     ## Arguments
 

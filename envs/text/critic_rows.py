@@ -129,6 +129,8 @@ class CriticRows:
         states: np.ndarray,
         running: np.ndarray,
         feedback: np.ndarray | None = None,
+        *,
+        reply_over: np.ndarray | None = None,
         episode_over: np.ndarray | None = None,
     ) -> None:
         """Reads one more token in some rows.
@@ -136,14 +138,16 @@ class CriticRows:
         Args:
             states: `[B, L, d]` float32, at the critic's layers.
             running: `[B]` bool, who reads.
-            feedback: `[B]` float32 scores in [-1, 1] of the replies that end here, nan elsewhere.
-            episode_over: `[B]` bool, whose episode ends here.
+            feedback: `[B]` float32 scores in [-1, 1] of the replies that end here and get feedback,
+                nan elsewhere.
+            reply_over: `[B]` bool, whose reply ends here; None for nobody's.
+            episode_over: `[B]` bool, whose episode ends here; None for nobody's.
         """
         rows = np.flatnonzero(running)
         if self._clock == "token":
             tick = np.ones(len(rows), bool)
-        elif self._clock == "turn" and feedback is not None:
-            tick = ~np.isnan(feedback[rows])
+        elif self._clock == "turn" and reply_over is not None:
+            tick = reply_over[rows]
         elif self._clock == "episode" and episode_over is not None:
             tick = episode_over[rows]
         else:
@@ -152,7 +156,8 @@ class CriticRows:
         own = torch.from_numpy(states[rows])  # [n, L, d]
         self._read(rows, own[:, None], torch.from_numpy(tick), told)
         if self._online is not None:
-            self._online.write(rows, own, told)
+            over = np.zeros(len(rows), bool) if reply_over is None else reply_over[rows]
+            self._online.write(rows, own, told, over)
 
     def learn(self) -> None:
         """Lets the critic learn from the replies that were finished since this was last called.

@@ -60,25 +60,33 @@ class OnlineRows:
             }
         )
 
-    def write(self, rows: np.ndarray, states: torch.Tensor, feedback: torch.Tensor | None) -> None:
-        """Keeps one more token of replies, and those that are finished for `learn`.
+    def write(
+        self,
+        rows: np.ndarray,
+        states: torch.Tensor,
+        feedback: torch.Tensor | None,
+        over: np.ndarray,
+    ) -> None:
+        """Keeps one more token of replies, and those that got feedback for `learn`.
 
         Args:
             rows: Numbers of the n rows.
             states: `[n, L, d]`.
-            feedback: `[n]` scores in [-1, 1] of the replies that end here, nan elsewhere; None for
-                nowhere.
+            feedback: `[n]` scores in [-1, 1] of the replies that end here and get feedback, nan
+                elsewhere; None for nowhere.
+            over: `[n]` bool, whose reply ends here.
         """
         scores = [float("nan")] * len(rows) if feedback is None else feedback.tolist()
         changed = {}
-        for row, state, score in zip(rows.tolist(), states, scores, strict=True):
+        for row, state, score, ends in zip(rows.tolist(), states, scores, over, strict=True):
             heard = self.heard[row]
             reply = (*heard.reply, state)
-            if np.isnan(score):
+            if not ends:
                 changed[row] = Heard(turns=heard.turns, reply=reply)
             else:
                 changed[row] = Heard(turns=(*heard.turns, torch.stack(reply)))
-                self._due.append((changed[row].turns, score))
+                if not np.isnan(score):  # of a silent user there is nothing to learn
+                    self._due.append((changed[row].turns, score))
         self._replace(changed)
 
     def learn(self) -> None:

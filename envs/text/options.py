@@ -19,7 +19,8 @@ from erm_gym.feedback.prompt_orders import (
     CurriculumOrder,
     PromptOrder,
 )
-from erm_gym.feedback.registry import RewardFunction
+from erm_gym.feedback.registry import RewardFunction, check_name
+from erm_gym.feedback.users import Expression
 from erm_gym.llm import DEFAULT_LLM, FrozenLLM
 from erm_gym.llm.suggestion import suggest
 
@@ -39,8 +40,9 @@ class TextEnvOptions:
 
     llm: str | FrozenLLM = DEFAULT_LLM
     """The frozen LM, or the name that `load_llm` finds it by."""
-    user: str | User | RewardFunction = "risk-averse"
-    """Who gives the feedback: anything that `make_user` takes."""
+    user: str | Expression | User | RewardFunction = "risk-averse"
+    """Who gives the feedback: anything that `make_user` takes, such as a name, a function, or the
+    text `"0.7*risk-averse + 0.3*my_module:my_user | noise(0.1)"`."""
     prompts: str | Path | Sequence[str | Prompt] | PromptPool = "default"
     """What is asked: anything that `load_prompts` takes."""
     split: str | None = None
@@ -91,7 +93,9 @@ class TextEnvOptions:
 
         Raises:
             OptionError: It names the option, its value and what is allowed.
+            UserError: If `user` is a text that cannot be read.
         """
+        check_name(self.user)
         for name, valid, allowed in self._checks():
             if not valid:
                 raise OptionError(f"{name} must be {allowed}, got {getattr(self, name)!r}")

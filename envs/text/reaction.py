@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,8 @@ class Reaction:
             "transcript": self.episode.reply,
             "judged_episode": self.episode,
             "user_feedback": self.feedback,
-            "feedback": float(self.feedback.score),
+            "feedback": float(self.feedback.score) if self.feedback.given else math.nan,
+            "feedback_given": self.feedback.given,
             "stance": self.feedback.stance,
             "components": {name: float(part) for name, part in self.feedback.components.items()},
         }

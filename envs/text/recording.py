@@ -171,6 +171,7 @@ class RecordTranscripts(VectorWrapper):
                     "stance": feedback.stance,
                     "says": feedback.says,
                     "leaves": bool(feedback.leaves),
+                    "given": bool(feedback.given),
                     "verdict": None if feedback.verdict is None else float(feedback.verdict),
                 },
                 "last": last,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.text import Text
@@ -44,6 +45,16 @@ def print_notice(console: Console, notice: str | None) -> None:
 def print_place(console: Console, what: str, place: object) -> None:
     """One line that names a file or folder; it is not broken, so that it can be copied."""
     console.print(Text.assemble((f"{what}: ", "dim"), (str(place), "bold")), soft_wrap=True)
+
+
+def print_counts(console: Console, counts: Mapping[str, int]) -> None:
+    """One line with what a user counted while it was asked, without what is 0, if it counts."""
+    if counts:
+        counted = ", ".join(
+            f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count
+        )
+        line = Text.assemble(("user: ", "dim"), counted or "nothing was asked")
+        console.print(line, soft_wrap=True)
 
 
 def load_libraries(console: Console) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from erm_gym.cli.command import Command, Outcome, check_writable
-from erm_gym.cli.console import load_libraries, print_place
+from erm_gym.cli.console import load_libraries, print_counts, print_place
 from erm_gym.cli.notice import introduce
 from erm_gym.cli.progress import ProgressDisplay
 from erm_gym.cli.tables import alarm_table, metrics_table
@@ -67,12 +68,13 @@ class Evaluate(Command):
         if self.transcripts is not None:
             check_writable(self.transcripts)
         config, agent, llm = self._load(console)
+        counts: Counter[str] = Counter()
         with ProgressDisplay(console) as display:
-            records = self._ask(agent, config, display)
+            records = self._ask(agent, config, display, counts)
             alarms = None
             if self.baseline and config.agent != BASELINE:
                 plain = replace(config, agent=BASELINE, bias_weight=None, critic="none")
-                frozen = self._ask(make_untrained(plain), plain, display)
+                frozen = self._ask(make_untrained(plain), plain, display, Counter())
                 alarms = [alarm.to_dict() for alarm in ring([records], [frozen])]
         del llm
         metrics = summarise(records)
@@ -80,16 +82,18 @@ class Evaluate(Command):
         console.print(metrics_table(title, metrics))
         if alarms is not None:
             console.print(alarm_table(alarms))
+        print_counts(console, counts)
         shown = some_of_each(records, self.show)
         print_exchanges(console, [[(config.agent, record)] for record in shown])
         if self.transcripts is not None:
             write_records(self.transcripts, records)
             print_place(console, "transcripts", self.transcripts)
         asked = {"agent": self.agent, "split": self.split, "seed": self.seed}
-        return Outcome({**asked, "metrics": metrics.to_dict(), "alarms": alarms})
+        counted = {"user_counts": dict(counts)} if counts else {}
+        return Outcome({**asked, "metrics": metrics.to_dict(), "alarms": alarms, **counted})
 
     def _ask(
-        self, agent: Agent, config: TrainConfig, display: ProgressDisplay
+        self, agent: Agent, config: TrainConfig, display: ProgressDisplay, counts: Counter[str]
     ) -> list[EpisodeRecord]:
         """The replies of an agent to all prompts."""
         from erm_gym.evaluation import evaluate
@@ -103,6 +107,7 @@ class Evaluate(Command):
             limit=self.episodes,
             held_out_user=config.held_out,
             progress=lambda done, total: display.update(config.agent, done, total, unit="replies"),
+            user_counts=counts,
         )
 
     def _load(self, console: Console) -> tuple[TrainConfig, Agent, FrozenLLM]:

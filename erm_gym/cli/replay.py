@@ -76,10 +76,7 @@ def _panel(conversation: Sequence[dict[str, Any]]) -> Panel:
     from erm_gym.envs.text.rendering import to_table
     from erm_gym.evaluation.replaying import lines_of
 
-    scores = "  ".join(
-        f"{reply['feedback']['score']:+.2f} {reply['feedback']['stance']}".rstrip()
-        for reply in conversation
-    )
+    scores = "  ".join(_score(reply["feedback"]) for reply in conversation)
     verdict = conversation[-1]["feedback"]["verdict"]
     if verdict is not None:
         scores += f"  verdict {verdict:+.2f}"
@@ -90,6 +87,12 @@ def _panel(conversation: Sequence[dict[str, Any]]) -> Panel:
         title_align="left",
         border_style="bright_black",
     )
+
+
+def _score(feedback: dict[str, Any]) -> str:
+    """What the user thought of a reply; recordings of before it could be silent lack `given`."""
+    told = f"{feedback['score']:+.2f}" if feedback.get("given", True) else "no feedback"
+    return f"{told} {feedback['stance']}".rstrip()
 
 
 def _sentence(comparison: Comparison) -> Text:

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from erm_gym.cli.command import Command, Outcome
-from erm_gym.cli.console import load_libraries, print_place
+from erm_gym.cli.console import load_libraries, print_counts, print_place
 from erm_gym.cli.notice import introduce
 from erm_gym.cli.progress import ProgressDisplay
 from erm_gym.evaluation import TrainConfig
@@ -50,6 +50,7 @@ class Train(TrainConfig, Command):
 
             result = train(config, folder, resume=self.resume, progress=show)
         del llm
+        print_counts(console, result.user_counts)
         print_place(console, "run", result.folder)
         return Outcome({**asdict(result), "folder": str(result.folder)})
 

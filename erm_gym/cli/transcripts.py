@@ -56,8 +56,10 @@ def print_exchanges(
 
 def _verdict(record: EpisodeRecord) -> Text:
     """The user's judgement, and the largest fear in numbers for those who see no colours."""
-    colour = "green" if record.score >= 0 else "red"
-    text = Text.assemble((f"{record.score:+.2f}", colour))
+    if record.given:
+        text = Text(f"{record.score:+.2f}", "green" if record.score >= 0 else "red")
+    else:
+        text = Text("no feedback", "dim")
     if record.stance:
         text.append(f" {record.stance}")
     if record.fear:

@@ -208,6 +208,6 @@ _COUNTS: Mapping[str, Callable[[EpisodeRecord], tuple[float, float]]] = {
     "refused_harmless": lambda record: _known(refuses_harmless(record)),
     "hedging_words": hedge_counts,
     HELD_OUT: lambda record: _known(record.held_out),
-    SCORE: lambda record: (record.score, 1.0),
+    SCORE: lambda record: (record.score, float(record.given)),
 }
 """Canaries that are one sum over episodes over another."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -30,6 +31,7 @@ from erm_gym.evaluation.statistics import (
     Statistic,
     cvar,
     iqm,
+    mean,
     probability_of_improvement,
     stratified_bootstrap,
 )
@@ -41,11 +43,13 @@ from erm_gym.evaluation.storage import (
     write_records,
 )
 from erm_gym.evaluation.training_log import METRICS_FILE
-from erm_gym.feedback import load_prompts
+from erm_gym.feedback import UserError, load_prompts
 from erm_gym.feedback.judge import CAREFUL
 from erm_gym.llm import load_llm
 
 RESULTS_FILE = "results.json"
+COUNTS_FILE = "evaluation_counts.json"
+"""In a run's folder: what the user counted while the agent was evaluated."""
 PLAIN_TWINS = {"emotional-frozen": "frozen", "emotional-ppo": "ppo", "feared-dqn": "dqn"}
 """The same agent without its emotional bias."""
 BASELINE = "frozen"
@@ -100,7 +104,8 @@ def compare(
 
         - `config`: the configuration;
         - `runs`: a list of `{agent, seed, folder, metrics}`, the metrics as in `Metrics`, the
-          folder relative to `out`;
+          folder relative to `out`; for a user that counts what happens while it is asked also
+          `user_counts`, `{training, evaluation}`, each by name;
         - `agents`: by agent `{runs, feedback, feedback_iqm, careful_on_risky, careful_on_harmless,
           degenerate, cvar10, perplexity, held_out}`, each after `runs` as `{mean, low, high}` or
           None, with the bounds of a 95% interval over runs and prompts;
@@ -116,6 +121,7 @@ def compare(
         RunError: If the folder is in use by something else or holds another comparison.
         RunInterrupted: If it was stopped.
         PromptError: If there are no prompts to evaluate with; before anything is trained.
+        UserError: If the user fails; a run under way has been saved.
     """
     _check_folder(config)
     load_prompts(config.prompts).split(config.split)
@@ -134,6 +140,11 @@ def compare(
             f"stopped with {len(episodes)} of {len(plan)} runs finished and what was under way "
             f"saved in {config.out}; give the same command again to go on"
         ) from None
+    except UserError as error:
+        raise UserError(
+            f"{error}. The comparison stopped with {len(episodes)} of {len(plan)} runs finished; "
+            "give the same command again to go on"
+        ) from error
     return results
 
 
@@ -167,6 +178,7 @@ def summarise_comparison(
                 "seed": seed,
                 "folder": str(_run_folder(Path(), agent, seed)),
                 "metrics": summarise(records).to_dict(),
+                **_user_counts(config, agent, seed),
             }
             for (agent, seed), records in episodes.items()
         ],
@@ -181,7 +193,7 @@ def summarise_comparison(
             _improvement(agent, over, groups)
             for agent in groups
             for over in dict.fromkeys((BASELINE, PLAIN_TWINS.get(agent, BASELINE)))
-            if over in groups and over != agent
+            if over in groups and over != agent and _comparable(agent, over, groups)
         ],
         "curves": _curves(config, list(episodes)),
         "versions": {
@@ -256,6 +268,7 @@ def _run(run: _Run, progress: Callable[[CompareProgress], None]) -> list[Episode
         progress=lambda now: report("train", now.steps, now.total, now),
     )
     trained_config, trained = load_run(folder)
+    counts: Counter[str] = Counter()
     records = evaluate(
         trained,
         trained_config.env_options(),
@@ -265,8 +278,11 @@ def _run(run: _Run, progress: Callable[[CompareProgress], None]) -> list[Episode
         limit=config.episodes,
         held_out_user=config.held_out,
         progress=lambda done, total: report("evaluate", done, total, None),
+        user_counts=counts,
     )
     del llm
+    if counts:
+        write_json(folder / COUNTS_FILE, dict(counts))  # before what tells that the run is finished
     write_records(transcripts, records)
     return records
 
@@ -306,9 +322,13 @@ def _describe(runs: list[list[EpisodeRecord]]) -> dict[str, Any]:
     scores = _scores(runs)
     risky = _risky(runs[0])
     described: dict[str, Any] = {"runs": len(runs)}
-    judged = all(record.stance for records in runs for record in records)
+    judged = all(
+        record.stance for records in runs for record in records if record.given
+    )  # of a silent user nothing is known
+    unknown = np.array([[not record.stance for record in run] for run in runs], bool)
     careful = np.array([[record.stance in CAREFUL for record in run] for run in runs], float)
     broken = np.array([[record.stance == "degenerate" for record in run] for run in runs], float)
+    careful[unknown] = broken[unknown] = np.nan
     likelihood = np.array(
         [[(record.logprob * record.steps, record.steps) for record in run] for run in runs]
     )  # [runs, prompts, 2]
@@ -316,18 +336,18 @@ def _describe(runs: list[list[EpisodeRecord]]) -> dict[str, Any]:
     if np.isnan(held_out).all():
         held_out = held_out[:, :0]
     statistics: dict[str, tuple[np.ndarray, Statistic]] = {
-        "feedback": (scores, _mean),
+        "feedback": (scores, mean),
         "feedback_iqm": (scores, iqm),
-        "careful_on_risky": (careful[:, risky], _mean),
-        "careful_on_harmless": (careful[:, ~risky], _mean),
-        "degenerate": (broken, _mean),
+        "careful_on_risky": (careful[:, risky], mean),
+        "careful_on_harmless": (careful[:, ~risky], mean),
+        "degenerate": (broken, mean),
         "cvar10": (scores, cvar),
         "perplexity": (likelihood, _perplexity),
         "held_out": (held_out, _mean_of_known),
     }
     for name, (values, statistic) in statistics.items():
         rate = name in ("careful_on_risky", "careful_on_harmless", "degenerate")
-        if values.shape[1] == 0 or (rate and not judged):
+        if np.isnan(values).all() or (rate and not judged):  # or there is none
             described[name] = None
             continue
         strata = risky if values.shape[1] == len(risky) else None
@@ -336,6 +356,12 @@ def _describe(runs: list[list[EpisodeRecord]]) -> dict[str, Any]:
         )
         described[name] = interval._asdict()
     return described
+
+
+def _comparable(agent: str, over: str, groups: dict[str, list[list[EpisodeRecord]]]) -> bool:
+    """Whether there is a prompt on which either agent got feedback."""
+    told = [~np.isnan(_scores(groups[each])).all(axis=0) for each in (agent, over)]
+    return bool((told[0] & told[1]).any())
 
 
 def _improvement(
@@ -395,16 +421,25 @@ def _curves(config: CompareConfig, runs: Sequence[tuple[str, int]]) -> dict[str,
     return curves
 
 
+def _user_counts(config: CompareConfig, agent: str, seed: int) -> dict[str, Any]:
+    """What the user counted in a run, as an entry of its results; none if it counts nothing."""
+    folder = _run_folder(config.out, agent, seed)
+    lines = read_lines(folder / METRICS_FILE) if (folder / METRICS_FILE).exists() else []
+    training = lines[-1].get("user_counts", {}) if lines else {}
+    evaluation = read_json(folder / COUNTS_FILE) if (folder / COUNTS_FILE).exists() else {}
+    if not training and not evaluation:
+        return {}
+    return {"user_counts": {"training": training, "evaluation": evaluation}}
+
+
 def _scores(runs: list[list[EpisodeRecord]]) -> np.ndarray:
-    return np.array([[record.score for record in run] for run in runs])  # [runs, prompts]
+    return np.array(
+        [[record.score if record.given else np.nan for record in run] for run in runs]
+    )  # [runs, prompts], nan where the user said nothing
 
 
 def _risky(run: list[EpisodeRecord]) -> np.ndarray:
     return np.array([record.risky for record in run], bool)  # [prompts]
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean())
 
 
 def _mean_of_known(values: np.ndarray) -> float:

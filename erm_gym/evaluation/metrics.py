@@ -21,16 +21,18 @@ class Metrics:
 
     episodes: int
     """Number of episodes."""
-    feedback: float
-    """Mean score of the user, in [-1, 1]."""
+    silent: int
+    """Number of episodes without feedback; `feedback` and `cvar10` leave them out."""
+    feedback: float | None
+    """Mean score of the user, in [-1, 1]; None if it gave no feedback at all."""
     careful_on_risky: float | None
     """Share of risky prompts with a reply that hedges or refuses, in [0, 1]: more is better."""
     careful_on_harmless: float | None
     """The same for harmless prompts: less is better."""
     degenerate: float | None
     """Share of replies that are broken text, in [0, 1]."""
-    cvar10: float
-    """Mean of the worst tenth of the scores, in [-1, 1]."""
+    cvar10: float | None
+    """Mean of the worst tenth of the scores, in [-1, 1]; None if there are none."""
     perplexity: float
     """exp of minus the mean log-probability per token under the frozen LM, >= 1."""
     distinct2: float
@@ -67,14 +69,16 @@ def summarise(records: Sequence[EpisodeRecord]) -> Metrics:
     judged = [record for record in records if record.stance]
     risky = [record.stance in CAREFUL for record in judged if record.risky]
     harmless = [record.stance in CAREFUL for record in judged if not record.risky]
+    scores = [record.score for record in records if record.given]
     canaries = measure_canaries(records)
     return Metrics(
         episodes=len(records),
-        feedback=float(np.mean([record.score for record in records])),
+        silent=len(records) - len(scores),
+        feedback=_mean(scores),
         careful_on_risky=_mean(risky),
         careful_on_harmless=_mean(harmless),
         degenerate=_mean([record.stance == "degenerate" for record in judged]),
-        cvar10=cvar(np.array([record.score for record in records])),
+        cvar10=cvar(np.array(scores)) if scores else None,
         perplexity=canaries.perplexity,
         distinct2=canaries.distinct2,
         reply_tokens=canaries.reply_tokens,

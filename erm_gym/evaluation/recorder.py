@@ -12,6 +12,7 @@ from erm_gym.envs.text import TextVectorEnv
 from erm_gym.evaluation.records import EpisodeRecord
 from erm_gym.feedback import Episode, Feedback, User, make_user
 from erm_gym.feedback.registry import RewardFunction
+from erm_gym.feedback.users.counts import counts_of
 from erm_gym.llm import FrozenLLM
 from erm_gym.llm.text import token_texts
 
@@ -63,9 +64,7 @@ class EpisodeRecorder(VectorWrapper):
         for row, reaction in zip(rows, reactions, strict=True):
             record = make_record(
                 final["judged_episode"][row],
-                score=float(final["feedback"][row]),
-                stance=str(final["stance"][row]),
-                components=_components(final, row),
+                feedback=final["user_feedback"][row],
                 fear=[round(fear, 4) for fear in final["token_fear"][row]],
                 llm=self.llm,
                 held_out=reaction,
@@ -80,6 +79,12 @@ class EpisodeRecorder(VectorWrapper):
         rng = np.random.default_rng([episode.seed for episode in episodes])
         return self.held_out(episodes, rng)
 
+    def user_counts(self) -> dict[str, int]:
+        """What the user has counted since the environment was made; empty for most users."""
+        inner = self.env.unwrapped
+        assert isinstance(inner, TextVectorEnv)
+        return counts_of(inner.user)
+
     def drain(self) -> list[tuple[int, EpisodeRecord]]:
         """Rows and records of the episodes that finished since the last call, in order."""
         finished, self._finished = self._finished, []
@@ -89,9 +94,7 @@ class EpisodeRecorder(VectorWrapper):
 def make_record(
     episode: Episode,
     *,
-    score: float,
-    stance: str,
-    components: dict[str, float],
+    feedback: Feedback,
     fear: list[float],
     llm: FrozenLLM,
     held_out: Feedback | None = None,
@@ -100,9 +103,7 @@ def make_record(
 
     Args:
         episode: The episode that the user saw, T tokens long.
-        score: The user's feedback.
-        stance: How the user read it.
-        components: Parts of the feedback.
+        feedback: What the user made of it.
         fear: Total fear at each of the T tokens, or nothing.
         llm: The LM whose tokens they are.
         held_out: What the held-out user says of it, if there is one.
@@ -114,24 +115,15 @@ def make_record(
         risky=episode.prompt.risky,
         prompt=episode.prompt.text,
         reply=episode.reply,
-        score=score,
-        stance=stance,
-        components=components,
+        score=float(feedback.score),
+        stance=feedback.stance,
+        components={name: float(part) for name, part in feedback.components.items()},
         tokens=token_texts(episode.tokens.tolist(), episode.reply, llm),
         fear=fear,
         logprob=float(episode.logprobs.mean()),
         steps=len(episode.tokens),
+        given=feedback.given,
         held_out=held_out.score if held_out.given else None,
         held_out_stance=held_out.stance,
         held_out_components=dict(held_out.components),
     )
-
-
-def _components(final: dict[str, Any], row: int) -> dict[str, float]:
-    """Parts of a row's feedback; rows with other parts have no entry under `_name`."""
-    components: dict[str, Any] = final.get("components", {})
-    return {
-        name: float(values[row])
-        for name, values in components.items()
-        if not name.startswith("_") and components[f"_{name}"][row]
-    }

@@ -23,7 +23,7 @@ class EpisodeRecord:
     reply: str
     """What the agent wrote."""
     score: float
-    """The user's feedback, in [-1, 1]."""
+    """The user's feedback, in [-1, 1]; 0 if it gave none."""
     stance: str
     """How the user read the reply: `comply`, `hedge`, `refuse`, `degenerate`, or empty."""
     components: dict[str, float] = field(default_factory=dict)
@@ -37,6 +37,8 @@ class EpisodeRecord:
     """Mean log-probability of a token under the frozen LM at temperature 1, nats, <= 0."""
     steps: int
     """Tokens of the reply, the end of the turn included, >= 1."""
+    given: bool = True
+    """Whether the user gave feedback; records of before it could be silent lack this."""
     held_out: float | None = None
     """Score of the held-out user, in [-1, 1], which nobody learned from; None if there is no such
     user, or it gave no feedback."""

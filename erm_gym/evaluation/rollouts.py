@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -31,6 +32,7 @@ def evaluate(
     limit: int | None = None,
     held_out_user: str | User | RewardFunction | None = None,
     progress: Callable[[int, int], None] | None = None,
+    user_counts: Counter[str] | None = None,
 ) -> list[EpisodeRecord]:
     """Plays every prompt of a split once, in the order of the pool.
 
@@ -49,6 +51,8 @@ def evaluate(
             agent and seed (with an odd limit, one pair is left incomplete).
         held_out_user: A second user that scores the same replies, as `make_user` takes it.
         progress: Called with finished and all episodes.
+        user_counts: What the user counts while it is asked, such as requests and skipped episodes,
+            is added to it; for most users that is nothing.
 
     Returns:
         One record per prompt.
@@ -86,6 +90,8 @@ def evaluate(
                         done += 1
                         if progress is not None:
                             progress(done, len(prompts))
+        if user_counts is not None:
+            user_counts.update(envs.user_counts())
     finally:
         envs.close()
     return [record for record in records if record is not None]

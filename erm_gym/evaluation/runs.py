@@ -36,6 +36,7 @@ from erm_gym.evaluation.config import BEFORE, RunError, RunInterrupted, TrainCon
 from erm_gym.evaluation.recorder import EpisodeRecorder
 from erm_gym.evaluation.storage import atomic_path, read_json, write_json
 from erm_gym.evaluation.training_log import RunState, TrainingLog, TrainProgress, restore_state
+from erm_gym.feedback import UserError
 
 __all__ = [
     "RunError",
@@ -70,6 +71,8 @@ class TrainResult:
     """The same of the held-out user, if there is one."""
     seconds: float
     """Time spent on it."""
+    user_counts: dict[str, int]
+    """What the user has counted, such as requests and skipped episodes; empty for most users."""
 
 
 def train(
@@ -94,6 +97,7 @@ def train(
     Raises:
         RunError: If the folder is in use, holds another run, or cannot be written.
         RunInterrupted: If the run was stopped; it has been saved.
+        UserError: If the user cannot be made, or fails; in the second case the run has been saved.
     """
     _check_folder(config, folder, resume)
     steps = saved_steps(folder) if (folder / MODEL_FILE).exists() else None
@@ -212,14 +216,17 @@ def _learn(
         agent.learn(config.steps - state.steps, callback=log, reset_num_timesteps=state.steps == 0)
         _save(agent, envs, folder)
         log.write_metrics()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, UserError) as stop:
         # Steps since the last update have not been learnt from: they are taken again.
         agent.num_timesteps = log.boundary
         _save(agent, envs, folder)
-        raise RunInterrupted(
+        saved = (
             f"stopped and saved at {log.boundary} of {config.steps} tokens; go on with: "
             f"{config.command(folder)}"
-        ) from None
+        )
+        if isinstance(stop, UserError):
+            raise UserError(f"{stop}; {saved}") from stop
+        raise RunInterrupted(saved) from None
     except OSError as error:
         raise RunError(
             f"cannot write to {folder}: {error.strerror or error}; the last checkpoint is still "
@@ -313,4 +320,5 @@ def _result(folder: Path, state: RunState) -> TrainResult:
         feedback=state.feedback,
         held_out=state.held_out,
         seconds=state.seconds,
+        user_counts=state.user_counts,
     )

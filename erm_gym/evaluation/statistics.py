@@ -1,6 +1,7 @@
 """Statistics over few runs, as pure functions of arrays `[runs, tasks]`.
 
-A task is what every run was measured on: here a prompt. Source: Agarwal et al. 2021, "Deep
+A task is what every run was measured on: here a prompt. nan stands for a score that does not exist,
+as where a user said nothing: it is left out. Source: Agarwal et al. 2021, "Deep
 reinforcement learning at the edge of the statistical precipice", unless a function says otherwise.
 """
 
@@ -33,6 +34,7 @@ def iqm(scores: np.ndarray) -> float:
         scores: `[runs, tasks]` or `[runs]`, at least one. Of n scores, floor(n / 4) are dropped at
             either end.
     """
+    scores = _existing(scores)
     drop = scores.size // 4
     ordered = np.partition(scores, (drop, scores.size - 1 - drop), axis=None)
     return float(ordered[drop : scores.size - drop].mean())
@@ -52,9 +54,15 @@ def cvar(scores: np.ndarray, fraction: float = 0.1) -> float:
     """
     if not 0.0 < fraction <= 1.0:
         raise ValueError(f"fraction must be in (0, 1], got {fraction}")
+    scores = _existing(scores)
     # 1e-9: a tenth of 30 is 3, whatever the rounding of 0.1 * 30.
     count = max(1, int(np.ceil(fraction * scores.size - 1e-9)))
     return float(np.partition(scores, count - 1, axis=None)[:count].mean())
+
+
+def mean(scores: np.ndarray) -> float:
+    """Mean of scores of any shape, at least one."""
+    return float(_existing(scores).mean())
 
 
 def stratified_bootstrap(
@@ -73,7 +81,7 @@ def stratified_bootstrap(
     its difficulty is shared by them.
 
     Args:
-        scores: `[runs, tasks]` or `[runs, tasks, values]`.
+        scores: `[runs, tasks]` or `[runs, tasks, values]`, at least one of them no nan.
         statistic: What is estimated, of an array of the same shape.
         rng: Source of the draws.
         strata: `[tasks]`, the stratum of each task; by default there is one stratum.
@@ -88,10 +96,8 @@ def stratified_bootstrap(
     """
     runs = _draw_runs(len(scores), repetitions, rng)
     tasks = _draw_tasks(scores.shape[1], strata, repetitions, rng)
-    draws = [
-        statistic(scores[drawn[:, None], columns])
-        for drawn, columns in zip(runs, tasks, strict=True)
-    ]
+    drawn = [scores[rows[:, None], columns] for rows, columns in zip(runs, tasks, strict=True)]
+    draws = [statistic(each) for each in drawn if not np.isnan(each).all()]
     return _interval(statistic(scores), draws, confidence)
 
 
@@ -108,7 +114,8 @@ def probability_of_improvement(
 
     Args:
         scores: `[runs, tasks]` of the first algorithm; higher is better.
-        others: `[other runs, tasks]` of the second, on the same tasks.
+        others: `[other runs, tasks]` of the second, on the same tasks. On one task at least, a run
+            of either must have a score.
         rng: Source of the draws.
         strata: `[tasks]`, the stratum of each task; by default there is one stratum.
         repetitions: Number of draws.
@@ -131,11 +138,18 @@ def probability_of_improvement(
     first = _draw_runs(len(scores), repetitions, rng)
     second = _draw_runs(len(others), repetitions, rng)
     tasks = _draw_tasks(scores.shape[1], strata, repetitions, rng)
-    draws = [
-        float(wins[one[:, None, None], other[:, None], columns].mean())
+    drawn = [
+        wins[one[:, None, None], other[:, None], columns]
         for one, other, columns in zip(first, second, tasks, strict=True)
     ]
-    return _interval(float(wins.mean()), draws, confidence)
+    draws = [mean(each) for each in drawn if not np.isnan(each).all()]
+    return _interval(mean(wins), draws, confidence)
+
+
+def _existing(scores: np.ndarray) -> np.ndarray:
+    """The scores that exist, as one row if some do not."""
+    missing = np.isnan(scores)
+    return scores[~missing] if missing.any() else scores
 
 
 def _draw_runs(runs: int, repetitions: int, rng: np.random.Generator) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,7 +39,7 @@ class TrainProgress:
     episodes: int
     """Replies so far."""
     feedback: float | None
-    """Mean score over the last 128 replies, in [-1, 1]; None before the first."""
+    """Mean score over the last 128 replies, in [-1, 1]; None if none of them got feedback."""
     held_out: float | None = None
     """The same of the held-out user, which is not learned from; None without one."""
     tokens_per_second: float
@@ -58,13 +58,15 @@ class RunState:
     """Replies."""
     seconds: float = 0.0
     """Time spent."""
+    user_counts: dict[str, int] = field(default_factory=dict)
+    """What the user has counted, such as requests and skipped episodes; empty for most users."""
     window: deque[EpisodeRecord] = field(default_factory=lambda: deque(maxlen=WINDOW))
     """The last replies."""
 
     @property
     def feedback(self) -> float | None:
         """Mean score of the last replies."""
-        scores = [record.score for record in self.window]
+        scores = [record.score for record in self.window if record.given]
         return sum(scores) / len(scores) if scores else None
 
     @property
@@ -84,6 +86,7 @@ def restore_state(folder: Path, steps: int) -> RunState:
     transcripts = keep_lines_until(folder / TRANSCRIPTS_FILE, TRAINED_STEPS, steps)
     state = RunState(steps=steps, episodes=len(transcripts))
     state.seconds = float(metrics[-1]["seconds"]) if metrics else 0.0
+    state.user_counts = dict(metrics[-1].get("user_counts", {})) if metrics else {}
     state.window.extend(EpisodeRecord.from_dict(line) for line in transcripts[-WINDOW:])
     return state
 
@@ -129,6 +132,7 @@ class TrainingLog(BaseCallback):
         self.progress = progress
         self._logged = self._saved = self._begun_at = state.steps
         self._seconds_before = state.seconds
+        self._counts_before = Counter(state.user_counts)
         self._began = time.perf_counter()
 
     def _on_rollout_start(self) -> None:
@@ -160,10 +164,12 @@ class TrainingLog(BaseCallback):
         line: dict[str, Any] = {"steps": now.steps, "episodes": now.episodes}
         if self.state.window:
             means = summarise(self.state.window)
-            line["feedback"] = means.feedback
+            if means.feedback is not None:
+                line["feedback"] = means.feedback
             line["careful_on_risky"] = means.careful_on_risky
             line["careful_on_harmless"] = means.careful_on_harmless
             line["degenerate"] = means.degenerate
+            line["silent"] = means.silent
             line["held_out"] = means.held_out
             for name, value in list(line.items())[2:]:
                 if value is not None:
@@ -173,9 +179,20 @@ class TrainingLog(BaseCallback):
                 if value is not None:
                     self.logger.record(f"canary/{name}", value)
             line.update(canaries)
+        self.state.user_counts = self._user_counts()
+        if self.state.user_counts:
+            line["user_counts"] = self.state.user_counts
+            for name, count in self.state.user_counts.items():
+                self.logger.record(f"user_counts/{name}", count)
         line["tokens_per_second"] = round(now.tokens_per_second, 2)
         line["seconds"] = round(now.seconds, 3)
         self._append(METRICS_FILE, line)
+
+    def _user_counts(self) -> dict[str, int]:
+        """Counts of the whole run: before a resume, and since."""
+        total = self._counts_before.copy()
+        total.update(self.recorder.user_counts())  # adds up, and keeps what is 0
+        return dict(total)
 
     def _interval(self) -> int:
         if isinstance(self.model, OnPolicyAlgorithm):

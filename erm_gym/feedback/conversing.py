@@ -11,6 +11,7 @@ import numpy as np
 from erm_gym.feedback.episode import Episode, Feedback, User
 from erm_gym.feedback.registry import CheckedUser, RewardFunction, make_user
 from erm_gym.feedback.remarks import Ending, Situation, compose, repeats
+from erm_gym.feedback.users.expression import Expression
 from erm_gym.llm import FrozenLLM
 
 GONE = 1e-6
@@ -87,8 +88,8 @@ class UserState:
         patience' = patience + good_gain * s                        if good
                     patience - turn_loss - bad_loss * max(0, -s)    otherwise
 
-    clipped to [0, 1]. The user is content after `good_replies_needed` good replies in all, and
-    fed up when its patience is gone.
+    clipped to [0, 1]. A reply without feedback is no news: it costs `turn_loss`. The user is
+    content after `good_replies_needed` good replies in all, and fed up when its patience is gone.
 
     Source: our own.
     """
@@ -98,7 +99,7 @@ class UserState:
     good_replies: int = 0
     """Replies that brought the user further."""
     scores: tuple[float, ...] = ()
-    """Scores of all replies so far, each in [-1, 1]."""
+    """Scores of the replies so far that got feedback, each in [-1, 1]."""
 
     @classmethod
     def begin(cls, seed: int, config: ConversationConfig) -> UserState:
@@ -108,38 +109,40 @@ class UserState:
         )
 
     @classmethod
-    def of(cls, episode: Episode, score: float, config: ConversationConfig) -> UserState:
+    def of(cls, episode: Episode, score: float | None, config: ConversationConfig) -> UserState:
         """The state after a reply.
 
         Args:
             episode: The reply, and the turns before it.
-            score: The score of the reply; those of the turns are in their feedback.
+            score: The score of the reply, None if it gets no feedback; those of the turns are in
+                their feedback.
             config: Constants of the user.
         """
         state = cls.begin(episode.seed, config)
         replies = [*(turn.reply for turn in episode.turns), episode.reply]
-        scores = [*(turn.feedback.score for turn in episode.turns), score]
+        scores = [*(given_score(turn.feedback) for turn in episode.turns), score]
         for index, own in enumerate(scores):
             state = state.after(own, repeats(replies[index], replies[:index]), config)
         return state
 
-    def after(self, score: float, repeated: bool, config: ConversationConfig) -> UserState:
+    def after(self, score: float | None, repeated: bool, config: ConversationConfig) -> UserState:
         """The state after one more reply.
 
         Args:
-            score: Its score, in [-1, 1].
+            score: Its score, in [-1, 1]; None if it gets no feedback.
             repeated: Whether it is almost the same as an earlier one.
             config: Constants of the user.
         """
-        good = score > config.clear_score and not repeated
+        value = 0.0 if score is None else score
+        good = value > config.clear_score and not repeated
         if good:
-            patience = min(1.0, self.patience + config.good_gain * score)
+            patience = min(1.0, self.patience + config.good_gain * value)
         else:
-            patience = self.patience - config.turn_loss - config.bad_loss * max(0.0, -score)
+            patience = self.patience - config.turn_loss - config.bad_loss * max(0.0, -value)
         return UserState(
             patience=patience if patience >= GONE else 0.0,
             good_replies=self.good_replies + good,
-            scores=(*self.scores, score),
+            scores=self.scores if score is None else (*self.scores, score),
         )
 
     def ending(self, config: ConversationConfig) -> Ending | None:
@@ -148,17 +151,17 @@ class UserState:
             return "content"
         return None if self.patience else "fed up"
 
-    def verdict(self, config: ConversationConfig) -> float:
+    def verdict(self, ending: Ending | None, config: ConversationConfig) -> float:
         """How content the user is with the whole conversation, if it ends now; in [-1, 1].
 
             verdict = (1 - outcome_weight) * mean score + outcome_weight * outcome
 
         where the outcome is 1 if the user is content, -1 if it is fed up, and 0 if the
-        conversation ends for another reason.
+        conversation ends for another reason. Without any feedback the mean is 0.
         """
-        outcome = {"content": 1.0, "fed up": -1.0}.get(self.ending(config) or "", 0.0)
+        outcome = {"content": 1.0, "fed up": -1.0}.get(ending or "", 0.0)
         weight = config.outcome_weight
-        verdict = (1.0 - weight) * sum(self.scores) / len(self.scores) + weight * outcome
+        verdict = (1.0 - weight) * sum(self.scores) / max(1, len(self.scores)) + weight * outcome
         return min(1.0, max(-1.0, verdict))
 
 
@@ -169,7 +172,9 @@ class ConversingUser:
     (`UserState`), and from these whether the user leaves, what it says (`remarks.compose`) and,
     when it leaves or the turn is the last one, the verdict. What the inner user says, whether it
     leaves and, at the end, its verdict take precedence; score, components and stance are always
-    its own.
+    its own. A user that keeps feedback back until the last turn is asked again when the
+    conversation ends before that: it then says what is outstanding, which changes the verdict but
+    not the end.
 
     Nothing is remembered here: an episode holds its turns, and words and initial patience are
     drawn from `Episode.seed` and the number of the turn. So a row does not depend on its batch,
@@ -189,15 +194,46 @@ class ConversingUser:
         self.config = config or ConversationConfig()
 
     def __call__(self, episodes: Sequence[Episode], rng: np.random.Generator) -> list[Feedback]:
-        """Asks the inner user once for the whole batch; draws nothing from `rng` itself."""
+        """Asks the inner user for the whole batch; draws nothing from `rng` itself."""
         answers = self.user(episodes, rng)
+        endings = [
+            self._state(episode, answer).ending(self.config)
+            for episode, answer in zip(episodes, answers, strict=True)
+        ]
+        if getattr(self.user, "settles", False):
+            answers = self._settle(episodes, answers, endings, rng)
         return [
-            self._react(episode, answer) for episode, answer in zip(episodes, answers, strict=True)
+            self._react(episode, answer, ending)
+            for episode, answer, ending in zip(episodes, answers, endings, strict=True)
         ]
 
-    def _react(self, episode: Episode, answer: Feedback) -> Feedback:
-        state = UserState.of(episode, answer.score, self.config)
-        ending = state.ending(self.config)
+    def _state(self, episode: Episode, answer: Feedback) -> UserState:
+        return UserState.of(episode, given_score(answer), self.config)
+
+    def _settle(
+        self,
+        episodes: Sequence[Episode],
+        answers: Sequence[Feedback],
+        endings: Sequence[Ending | None],
+        rng: np.random.Generator,
+    ) -> list[Feedback]:
+        """Asks again where a conversation ends before its last turn, as if it were the last."""
+        early = [
+            index
+            for index, (episode, answer, ending) in enumerate(
+                zip(episodes, answers, endings, strict=True)
+            )
+            if ending is not None and not episode.last_turn and not answer.leaves
+        ]
+        settled = list(answers)
+        if early:
+            asked = self.user([replace(episodes[index], last_turn=True) for index in early], rng)
+            for index, answer in zip(early, asked, strict=True):
+                settled[index] = answer
+        return settled
+
+    def _react(self, episode: Episode, answer: Feedback, ending: Ending | None) -> Feedback:
+        state = self._state(episode, answer)
         leaves = answer.leaves or ending is not None
         if ending is None and (leaves or episode.last_turn):
             ending = "out of time"
@@ -209,7 +245,8 @@ class ConversingUser:
             clear_score=self.config.clear_score,
         )
         words = np.random.default_rng([episode.seed, len(episode.turns) + 1])
-        verdict = answer.verdict if answer.verdict is not None else state.verdict(self.config)
+        own = answer.verdict
+        verdict = state.verdict(ending, self.config) if own is None else own
         return replace(
             answer,
             says=answer.says or compose(situation, words),
@@ -218,8 +255,15 @@ class ConversingUser:
         )
 
 
+def given_score(feedback: Feedback) -> float | None:
+    """The score of a feedback, None if it is not given."""
+    return feedback.score if feedback.given else None
+
+
 def make_conversing_user(
-    user: str | User | RewardFunction, llm: FrozenLLM, config: ConversationConfig | None = None
+    user: str | Expression | User | RewardFunction,
+    llm: FrozenLLM,
+    config: ConversationConfig | None = None,
 ) -> CheckedUser:
     """A user that holds conversations, from whatever `make_user` takes.
 
@@ -236,6 +280,6 @@ def make_conversing_user(
         UserError: If the name is unknown or the object is no user.
     """
     made = make_user(user, llm)
-    if getattr(made.user, "converses", False):
+    if made.converses:
         return made
     return CheckedUser(made.name, ConversingUser(made, config))

@@ -61,6 +61,8 @@ def kind_of(reply: str, feedback: Feedback, *, risky: bool, clear_score: float) 
     """
     if not reply.strip():
         return "silent"
+    if not feedback.given:
+        return "unsure"
     if feedback.stance == "degenerate":
         return "broken"
     if feedback.score > clear_score:
