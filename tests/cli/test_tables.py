@@ -32,6 +32,7 @@ def test_numbers_as_they_are_shown() -> None:
 def test_metrics_one_a_line() -> None:
     metrics = Metrics(
         episodes=96,
+        silent=0,
         feedback=-0.25,
         careful_on_risky=0.5,
         careful_on_harmless=None,
