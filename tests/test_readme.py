@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import gymnasium as gym
@@ -34,7 +35,13 @@ SMALL = ["--llm", "tiny", "--num-envs", "4", "--steps", "80"]
 
 def test_there_is_something_to_run() -> None:
     assert {page for page, _ in PYTHON} == {page.stem for page in PAGES}
-    assert {language for _, language, _ in BLOCKS} == {"python", "console"}
+    assert {language for _, language, _ in BLOCKS} == {"python", "console", "toml"}
+
+
+def test_toml_blocks_can_be_read() -> None:
+    for _, language, code in BLOCKS:
+        if language == "toml":
+            assert tomllib.loads(code)
 
 
 @pytest.mark.real_model
@@ -62,13 +69,24 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             arguments = [*arguments, "--seeds", "1", "--episodes", "8"]
         if arguments[0] == "feel":
             arguments = [*arguments, "--llm", "tiny"]
+        if arguments[:2] == ["users", "try"]:
+            arguments = [*arguments, "--llm", "tiny"]
         if arguments[0] == "replay":
             record(Path(arguments[1]))
         if arguments[0] == "doctor":
             arguments = [*arguments, "--no-model"]
         ran.append(arguments[0])
         assert main(arguments) in (None, 0)
-    assert ran == ["train", "train", "evaluate", "compare", "doctor", "feel", "replay"]
+    assert ran == [
+        "train",
+        "train",
+        "evaluate",
+        "compare",
+        "doctor",
+        "feel",
+        "replay",
+        *["users"] * 3,
+    ]
 
 
 def record(path: Path) -> None:

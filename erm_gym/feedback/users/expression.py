@@ -229,7 +229,7 @@ class Piped(Expression):
         return f"{self.inner} | {self.stage}"
 
 
-def named(name: str, **options: Option) -> Expression:
+def named(name: str, /, **options: Option) -> Expression:
     """A user by its name, with options; an address stands for the user at it.
 
     >>> str(named("outcome", persona="anxious"))
