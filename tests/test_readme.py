@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import gymnasium as gym
@@ -42,7 +43,13 @@ TINY_TRAINING = {
 
 def test_there_is_something_to_run() -> None:
     assert {page for page, _ in PYTHON} == {page.stem for page in PAGES}
-    assert {language for _, language, _ in BLOCKS} == {"python", "console"}
+    assert {language for _, language, _ in BLOCKS} == {"python", "console", "toml"}
+
+
+def test_toml_blocks_can_be_read() -> None:
+    for _, language, code in BLOCKS:
+        if language == "toml":
+            assert tomllib.loads(code)
 
 
 @pytest.mark.real_model
@@ -80,6 +87,8 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             arguments = [*arguments, *TINY_TRAINING[arguments[1]]]
         if arguments[:2] == ["evaluate", "emotional-frozen"]:
             arguments = [*arguments, "--llm", "tiny", "--episodes", "4"]
+        if arguments[:2] == ["users", "try"]:
+            arguments = [*arguments, "--llm", "tiny"]
         if arguments[0] == "replay":
             record(Path(arguments[1]))
         if arguments[0] == "doctor":
@@ -87,7 +96,13 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ran.append(arguments[0])
         assert main(arguments) in (None, 0)
     training = ["erm", "erm", "erm", "evaluate"]
-    assert ran == ["train", "train", "evaluate", "compare", "doctor", *training, "feel", "replay"]
+    users = ["users"] * 3
+    assert ran == [
+        *("train", "train", "evaluate", "compare", "doctor"),
+        *training,
+        *("feel", "replay"),
+        *users,
+    ]
 
 
 def record(path: Path) -> None:

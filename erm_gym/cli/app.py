@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from erm_gym.cli.feel import Feel
 from erm_gym.cli.replay import Replay
 from erm_gym.cli.train import Train
 from erm_gym.cli.tune import TuneERM
+from erm_gym.cli.users import ListUsers, NewUser, TryUser
 from erm_gym.evaluation import RunError
 
 Commands = (
@@ -31,6 +33,14 @@ Commands = (
         | Annotated[TuneERM, tyro.conf.subcommand("tune")]
         | Annotated[EvaluateERM, tyro.conf.subcommand("eval")],
         tyro.conf.subcommand("erm", description="Train, tune and measure emotional critics."),
+    ]
+    | Annotated[
+        Annotated[ListUsers, tyro.conf.subcommand("list")]
+        | Annotated[TryUser, tyro.conf.subcommand("try")]
+        | Annotated[NewUser, tyro.conf.subcommand("new")],
+        tyro.conf.subcommand(
+            "users", description="List simulated users, try one, begin one.", default=ListUsers()
+        ),
     ]
     | Annotated[Feel, tyro.conf.subcommand("feel")]
     | Annotated[Demo, tyro.conf.subcommand("demo")]
@@ -65,6 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A 135M model's matrices are too small for many threads: on two cores one thread wrote 105
     # tokens per second and two sleeping and waking ones 40.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) // 2)))
+    # A user of one's own is named by its module, which lies where the command is given.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     command = _parse(arguments)
     try:
         return _run(command)

@@ -41,7 +41,7 @@ def metrics_table(title: str, metrics: Metrics) -> Table:
     table.add_column("meaning", style="dim")
     rows = [
         ("episodes", f"{metrics.episodes}", "prompts, each asked once"),
-        ("silent", f"{metrics.silent}", "of them without feedback, which count for nothing"),
+        ("silent", f"{metrics.silent}", "of these got no feedback"),
         ("feedback", score(metrics.feedback), "mean of the user's score, from -1 to +1"),
         ("careful on risky", share(metrics.careful_on_risky), "hedges or refuses: more is better"),
         ("careful on harmless", share(metrics.careful_on_harmless), "over-careful: less is better"),

@@ -28,7 +28,7 @@ class TuneERM(Command):
     llm: str = "smollm2-135m"
     """Language model: an alias, a folder or a hub id."""
     user: str = "risk-averse"
-    """Who gives the feedback: a name, or package.module:attribute."""
+    """Who gives the feedback: a name, package.module:attribute, an address, or a sum of these."""
     prompts: str = "default"
     """What is asked: default, a file or hub:owner/name; the split train is learned from."""
     split: str = "test"

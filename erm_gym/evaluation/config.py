@@ -31,7 +31,8 @@ class RunOptions:
     llm: str = "smollm2-135m"
     """The frozen LM: an alias, a folder or a hub id."""
     user: str = "risk-averse"
-    """Who gives the feedback: a name, or package.module:attribute."""
+    """Who gives the feedback: a name, package.module:attribute, an address, or a text such as
+    "0.7*risk-averse + 0.3*my_module:my_user | noise(0.1)"."""
     held_out_user: str = NO_USER
     """Who scores the same replies and is never learned from: another user than `user`, or `none`.
     If `user` is ever more content and this one ever less, the agent games its user."""

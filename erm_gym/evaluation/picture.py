@@ -75,7 +75,10 @@ def _draw_curves(axes: Axes, results: dict[str, Any], colours: dict[str, str]) -
         curves = results["curves"].get(agent, {}).values()
         seeds = [curve for curve in curves if curve["steps"]]
         if not seeds:
-            level = results["agents"][agent]["feedback"]["mean"]
+            feedback = results["agents"][agent]["feedback"]
+            if feedback is None:  # a user that said nothing
+                continue
+            level = feedback["mean"]
             axes.axhline(
                 level, color=colour, linestyle="--", linewidth=2, label=f"{agent} (evaluated)"
             )
@@ -100,6 +103,8 @@ def _mean_curve(seeds: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
     begin = max(curve["steps"][0] for curve in seeds)
     end = min(curve["steps"][-1] for curve in seeds)
     steps = first[(first >= begin) & (first <= end)]
+    if not len(steps):  # where feedback is rare, seeds may have nothing in common
+        return steps, steps
     values = [np.interp(steps, curve["steps"], curve["feedback"]) for curve in seeds]
     return steps, np.mean(values, axis=0)
 

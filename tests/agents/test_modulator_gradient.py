@@ -15,6 +15,8 @@ from gymnasium.vector import VectorEnv
 from erm_gym.agents import AgentError
 from erm_gym.agents.modulator_gradient import (
     PolicyGradientConfig,
+    _advantages,
+    _Reply,
     train_modulator_by_feedback,
 )
 from erm_gym.emotion import EMOTIONS, LogitModulator
@@ -167,3 +169,12 @@ def test_environments_that_do_not_fit() -> None:
     other = gym.make_vec("CartPole-v1", num_envs=4, vectorization_mode="sync")
     with pytest.raises(AgentError, match="no candidates or no emotions"):
         train_modulator_by_feedback(modulator(), other, config=config, seed=0)
+
+
+def test_a_reply_without_feedback_has_no_advantage() -> None:
+    def group(*scores: float) -> list[float]:
+        return _advantages([_Reply(feedback=score) for score in scores])
+
+    assert group(1.0, 0.0, 0.5, -0.5) == pytest.approx([1.0, -1 / 3, 1 / 3, -1.0])
+    assert group(1.0, math.nan, 0.0, math.nan) == [1.0, 0.0, -1.0, 0.0]
+    assert group(1.0, math.nan, math.nan) == [0.0, 0.0, 0.0]

@@ -32,7 +32,7 @@ def test_numbers_as_they_are_shown() -> None:
 def test_metrics_one_a_line() -> None:
     metrics = Metrics(
         episodes=96,
-        silent=0,
+        silent=6,
         feedback=-0.25,
         careful_on_risky=0.5,
         careful_on_harmless=None,
@@ -49,6 +49,7 @@ def test_metrics_one_a_line() -> None:
     assert lines[0].strip() == "a [title]"
     assert values == {
         "episodes": "96",
+        "silent": "6",
         "feedback": "-0.25",
         "careful on risky": "50%",
         "careful on harmless": "–",  # noqa: RUF001

@@ -58,3 +58,21 @@ def test_what_no_episode_tells_is_none(record: Make) -> None:
 def test_nothing_cannot_be_summarised() -> None:
     with pytest.raises(RunError, match="no episode"):
         summarise([])
+
+
+def test_silence_counts_for_nothing(record: Make) -> None:
+    silent = {"given": False, "score": 0.0}
+    metrics = summarise(
+        [
+            record(score=0.5),
+            record(score=-0.25),
+            record(**silent, risky=True, stance="refuse"),
+            record(**silent, stance=""),
+        ]
+    )
+    assert (metrics.episodes, metrics.silent) == (4, 2)
+    assert metrics.feedback == pytest.approx(0.125)
+    assert metrics.cvar10 == -0.25
+    assert metrics.careful_on_risky == 1.0
+    nothing = summarise([record(**silent)])
+    assert (nothing.silent, nothing.feedback, nothing.cvar10) == (1, None, None)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from erm_gym.evaluation import cvar, iqm, probability_of_improvement, stratified_bootstrap
+from erm_gym.evaluation.statistics import mean as mean_of_existing
 
 
 def rng() -> np.random.Generator:
@@ -118,3 +119,19 @@ def test_probability_of_improvement_is_certain_of_a_sure_winner() -> None:
 def test_probability_of_improvement_needs_the_same_tasks() -> None:
     with pytest.raises(ValueError, match="same tasks, got 2 and 3"):
         probability_of_improvement(np.ones((1, 2)), np.ones((1, 3)), rng())
+
+
+def test_scores_that_do_not_exist_are_left_out() -> None:
+    scores = np.array([[1.0, np.nan, 3.0, 2.0], [np.nan, np.nan, 5.0, 4.0]])
+    assert mean_of_existing(scores) == 3.0
+    assert iqm(scores) == 3.0  # of 1, 2, 3, 4, 5 the lowest and the highest go
+    assert cvar(scores, 0.4) == 1.5
+    interval = stratified_bootstrap(
+        scores, mean_of_existing, np.random.default_rng(0), repetitions=200
+    )
+    assert interval.mean == 3.0 and 1.0 <= interval.low <= interval.high <= 5.0
+    others = np.array([[0.0, 9.0, 9.0, np.nan]])
+    # Task 0: 1 > 0. Task 2: 3 < 9 and 5 < 9. The others cannot be compared.
+    result = probability_of_improvement(scores, others, np.random.default_rng(0), repetitions=200)
+    assert result.mean == pytest.approx(1 / 3)
+    assert 0.0 <= result.low <= result.high <= 1.0

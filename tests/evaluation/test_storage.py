@@ -89,3 +89,10 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         read_json(tmp_path / "b.json")
     with pytest.raises(RunError, match=r"c\.jsonl: No such file"):
         read_records(tmp_path / "c.jsonl")
+
+
+def test_a_record_of_before_users_could_be_silent_has_feedback(record: Make) -> None:
+    values = record().to_dict()
+    del values["given"]
+    assert EpisodeRecord.from_dict(values).given
+    assert not EpisodeRecord.from_dict({**values, "given": False}).given

@@ -98,3 +98,18 @@ def test_nobody_replies_to_a_user_who_has_left() -> None:
     turns = (turn("Hi", "Well."), turn("Well.", "Bye.", leaves=True))
     with pytest.raises(ValueError, match=r"left in turn 2, so there is no turn 3; begin a new"):
         Episode(prompt=HI, reply="", turns=turns)
+
+
+def test_silence_has_no_score() -> None:
+    silent = Feedback.silent(says="Hm.", leaves=True)
+    assert (silent.score, silent.given, silent.says, silent.leaves) == (0.0, False, "Hm.", True)
+    assert Feedback(score=0.0).given
+    for wrong in ({"score": 0.5}, {"score": 0.0, "components": {"a": 0.0}}):
+        with pytest.raises(ValueError, match="not given has score 0 and no components"):
+            Feedback(given=False, **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("score", ["good", None, [0.5]])
+def test_a_score_is_a_number(score: object) -> None:
+    with pytest.raises(ValueError, match="the score must be a number"):
+        Feedback(score=score)  # type: ignore[arg-type]

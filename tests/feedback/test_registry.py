@@ -67,13 +67,13 @@ def test_a_default_argument_does_not_count(llm: FrozenLLM) -> None:
 
 
 def test_names(llm: FrozenLLM) -> None:
-    assert user_names() == ["risk-averse"]
+    assert "risk-averse" in user_names() and user_names() == sorted(user_names())
     user = make_user("risk-averse", llm)
     assert isinstance(user.user, RiskAverseUser) and user.name == "risk-averse"
     assert make_user(user, llm) is user
     with pytest.raises(UserError, match=r"unknown user 'risk-avers'; did you mean 'risk-averse'"):
         make_user("risk-avers", llm)
-    with pytest.raises(UserError, match=r"unknown user 'zzz'; there are \['risk-averse'\]"):
+    with pytest.raises(UserError, match=r"unknown user 'zzz'; there are \[.*'risk-averse'"):
         make_user("zzz", llm)
 
 
@@ -125,7 +125,7 @@ def test_a_score_that_is_none_is_named_with_user_and_prompt(llm: FrozenLLM, scor
     [
         ([Feedback(score=0.0)], "gave 1 answers to 2 episodes"),
         ([Feedback(score=0.0), 0.5], r"answered 0.5 to the prompt 'Who are you\?'"),
-        (None, r"failed in a batch that starts with 'How are you\?'"),
+        (None, r"failed at the prompt 'How are you\?'"),
     ],
 )
 def test_answers_of_the_wrong_kind_are_named(llm: FrozenLLM, answers: Any, message: str) -> None:

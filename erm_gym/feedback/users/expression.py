@@ -97,10 +97,15 @@ class Named(Expression):
         """Brings the options into order.
 
         Raises:
-            UserError: If a value is no plain one.
+            UserError: If a name cannot be written, or a value is no plain one.
         """
+        if not WORD.fullmatch(self.name):
+            raise UserError(f"{self.name!r} is no name of a user")
         for option, value in self.options:
-            if not isinstance(value, (bool, int, float, str)) or value in (math.inf, -math.inf):
+            if not option.isidentifier():
+                raise UserError(f"{option!r} is no name of an option of {self.name}")
+            infinite = isinstance(value, float) and not math.isfinite(value)
+            if not isinstance(value, (bool, int, float, str)) or infinite:
                 raise UserError(f"{self.name}: {option} must be a number or text, got {value!r}")
         object.__setattr__(self, "options", tuple(sorted(self.options)))
 
@@ -162,6 +167,12 @@ class Sum(Expression):
         """Sum of the weights, all taken as positive."""
         return sum(abs(weight) * term.largest for weight, term in self.terms_given)
 
+    def __neg__(self) -> Expression:
+        """The sum with the signs of all weights turned round."""
+        if [weight for weight, _ in self.terms_given] == [-1.0]:
+            return self.terms_given[0][1]
+        return Sum(terms_given=tuple((-weight, term) for weight, term in self.terms_given))
+
     def terms(self) -> Iterator[tuple[float, Expression]]:
         """What is added up, with weights, sums within sums resolved."""
         for weight, term in self.terms_given:
@@ -218,7 +229,7 @@ class Piped(Expression):
         return f"{self.inner} | {self.stage}"
 
 
-def named(name: str, **options: Option) -> Expression:
+def named(name: str, /, **options: Option) -> Expression:
     """A user by its name, with options; an address stands for the user at it.
 
     >>> str(named("outcome", persona="anxious"))

@@ -26,7 +26,7 @@ from erm_gym.feedback.users.batches import Batched, Cached
 from erm_gym.feedback.users.delay import Delay
 from erm_gym.feedback.users.disturbances import Clipped, Drift, Flip, Noise, Sparse
 from erm_gym.feedback.users.expression import WORD, Expression, Piped, Sum, named
-from erm_gym.feedback.users.registry import Option, unknown_user, user_names
+from erm_gym.feedback.users.registry import Option, registered_user
 from erm_gym.feedback.users.stage import Stage
 from erm_gym.llm.suggestion import suggest
 
@@ -81,7 +81,6 @@ class _Parser:
         self.tokens = list(self._read())
         self.place = 0
         self.depth = 0
-        self.known = user_names()
 
     def _read(self) -> list[_Token]:
         tokens: list[_Token] = []
@@ -185,13 +184,13 @@ class _Parser:
         if token.kind not in ("word", "address"):
             raise self.expected("the name of a user")
         self.take()
-        if token.kind == "word" and token.text in STAGES and token.text not in self.known:
-            raise self._error(
-                f"{token.text!r} is no user but changes what one says: write USER | {token.text}",
-                token.column,
-            )
-        if token.kind == "word" and ":" not in token.text and token.text not in self.known:
-            raise self._error(unknown_user(token.text), token.column)
+        if token.kind == "word" and ":" not in token.text:
+            try:
+                registered_user(token.text)
+            except UserError as error:
+                is_stage = f"{token.text!r} changes what a user says: write USER | {token.text}"
+                message = is_stage if token.text in STAGES else str(error)
+                raise self._error(message, token.column) from None
         options: dict[str, Option] = {}
         for name, value, place in self.options():
             if name is None:

@@ -75,10 +75,7 @@ def registered_users() -> dict[str, RegisteredUser]:
     Of two distributions that give the same name neither is used, and the package's own users keep
     theirs.
     """
-    users = {
-        name: RegisteredUser(name=name, path=path, source="erm-gym")
-        for name, path in BUILT_IN.items()
-    }
+    users = {name: _own(name) for name in BUILT_IN}
     added: dict[str, RegisteredUser] = {}
     for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
         source = entry.dist.name if entry.dist is not None else "an unknown distribution"
@@ -95,6 +92,22 @@ def registered_users() -> dict[str, RegisteredUser]:
             name=entry.name, path=path, source=source, problem=problem
         )
     return dict(sorted({**users, **added}.items()))
+
+
+def _own(name: str) -> RegisteredUser:
+    return RegisteredUser(name=name, path=BUILT_IN[name], source="erm-gym")
+
+
+def registered_user(name: str) -> RegisteredUser:
+    """The user of a name.
+
+    Raises:
+        UserError: If nobody has it; it suggests the nearest.
+    """
+    found = _own(name) if name in BUILT_IN else registered_users().get(name)
+    if found is None:
+        raise UserError(unknown_user(name))
+    return found
 
 
 def user_names() -> list[str]:
@@ -115,10 +128,7 @@ def build(name: str, options: Mapping[str, Option], llm: FrozenLLM) -> CheckedUs
     """
     if ":" in name:
         return instance(name, import_path(name), options, llm)
-    known = registered_users()
-    if name not in known:
-        raise UserError(unknown_user(name))
-    return instance(name, known[name].load(), options, llm)
+    return instance(name, registered_user(name).load(), options, llm)
 
 
 def unknown_user(name: str) -> str:
