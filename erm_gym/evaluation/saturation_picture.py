@@ -14,6 +14,8 @@ from erm_gym.evaluation.picture import COLOURS, save_picture
 
 TITLES = {"data": "share of the texts", "size": "widths of the encoder", "layers": "layers"}
 """Curves, left to right, and what stands under each."""
+LOWER = "macro F1 of 28 labels"
+"""The line whose numbers stand under it, as another is close above."""
 
 
 def plot_saturation(points: Sequence[dict[str, Any]], path: Path) -> None:
@@ -35,7 +37,7 @@ def plot_saturation(points: Sequence[dict[str, Any]], path: Path) -> None:
             "mean AUC of four emotions": [np.mean(list(point["auc"].values())) for point in own],
             "r of valence": [point["affect"]["valence"] for point in own],
             "r of arousal": [point["affect"]["arousal"] for point in own],
-            "macro F1 of 28 labels": [point["macro_f1"] for point in own],
+            LOWER: [point["macro_f1"] for point in own],
             "r of dominance": [point["affect"]["dominance"] for point in own],
         }
         places = range(len(own))
@@ -46,7 +48,7 @@ def plot_saturation(points: Sequence[dict[str, Any]], path: Path) -> None:
                 axes.annotate(
                     label,
                     (place, value),
-                    (0, 7),
+                    (0, -15 if name == LOWER else 7),
                     textcoords="offset points",
                     ha="center",
                     fontsize=10,
