@@ -78,7 +78,7 @@ def find_users(names: Sequence[str], llm: FrozenLLM) -> tuple[dict[str, CheckedU
     for name in names or [name for name in user_names() if name not in ELSEWHERE]:
         try:
             made[name] = make_user(name, llm)
-        except UserError as error:
+        except (UserError, ValueError) as error:  # a judge of another model is a ValueError
             left_out.append(f"{name}: {error}")
     return made, left_out
 
@@ -103,9 +103,9 @@ def measure(
             torch.cuda.synchronize(llm.device)
         return clock()
 
-    def timed(work: Callable[[], Any]) -> float:
+    def timed(work: Callable[..., Any], *arguments: Any) -> float:
         start = now()
-        work()
+        work(*arguments)
         return 1e3 * (now() - start)
 
     times: dict[str, list[float]] = {name: [] for name in (STEP, *users)}
@@ -121,8 +121,7 @@ def measure(
         assert len(episodes) == arguments.rows
         spent = {STEP: statistics.mean(steps)}
         for name, user in users.items():
-            rng = np.random.default_rng(0)
-            spent[name] = timed(lambda user=user, rng=rng: user(episodes, rng))
+            spent[name] = timed(user, episodes, np.random.default_rng(0))
         if index:  # in the first round, what is done once is done
             for name, each in spent.items():
                 times[name].append(each)

@@ -106,7 +106,7 @@ def test_silence_has_no_score() -> None:
     assert Feedback(score=0.0).given
     for wrong in ({"score": 0.5}, {"score": 0.0, "components": {"a": 0.0}}):
         with pytest.raises(ValueError, match="not given has score 0 and no components"):
-            Feedback(given=False, **wrong)  # type: ignore[arg-type]
+            Feedback(given=False, **wrong)
 
 
 @pytest.mark.parametrize("score", ["good", None, [0.5]])

@@ -129,7 +129,7 @@ def test_errors_point_to_the_place(text: str, message: str) -> None:
 
 def test_expressions_check_what_they_are_made_of() -> None:
     with pytest.raises(UserError, match="must be a number or text, got None"):
-        named("risk-averse", a=None)  # type: ignore[arg-type]
+        named("risk-averse", a=None)
     with pytest.raises(UserError, match="must be a number or text, got nan"):
         named("risk-averse", a=float("nan"))
     with pytest.raises(UserError, match="the weight of 'risk-averse' must be a number, got inf"):
@@ -142,7 +142,7 @@ def test_expressions_check_what_they_are_made_of() -> None:
         Sum(terms_given=((1.0, A),))
     for wrong in (lambda: A + 1, lambda: A - 1, lambda: A * "x", lambda: A | B, lambda: True * A):
         with pytest.raises(TypeError):
-            wrong()  # type: ignore[no-untyped-call]
+            wrong()
 
 
 # -- round trip ------------------------------------------------------------------------------------
