@@ -83,7 +83,7 @@ def server(llm: FrozenLLM) -> Iterator[UserServer]:
         yield server
 
 
-@pytest.mark.parametrize("user", ["risk-averse", drawing], ids=str)
+@pytest.mark.parametrize("user", ["risk-averse", drawing], ids=["named", "drawing"])
 def test_a_user_says_the_same_over_the_network(llm: FrozenLLM, user: Any) -> None:
     local = make_user(user, llm)
     expected = local(EPISODES, environment_rng(EPISODES))
@@ -93,7 +93,7 @@ def test_a_user_says_the_same_over_the_network(llm: FrozenLLM, user: Any) -> Non
     assert len({feedback.score for feedback in expected}) > 1
 
 
-@pytest.mark.parametrize("user", ["risk-averse", drawing], ids=str)
+@pytest.mark.parametrize("user", ["risk-averse", drawing], ids=["named", "drawing"])
 def test_conversations_are_the_same_over_the_network(llm: FrozenLLM, user: Any) -> None:
     def converse(user: Any) -> list[Any]:
         envs = ConversationVectorEnv.from_keywords(
