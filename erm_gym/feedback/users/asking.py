@@ -106,7 +106,7 @@ class _Loop:
         self._beside: ThreadPoolExecutor | None = None
 
     def run(self, coroutine: Coroutine[Any, Any, Answer]) -> Answer:
-        return self._runner.run(coroutine)
+        return self._runner.run(coroutine, context=contextvars.copy_context())
 
     def run_beside(self, coroutine: Coroutine[Any, Any, Answer]) -> Answer:
         """Runs in the thread beside; a coroutine in there that does so again has its own."""

@@ -6,7 +6,7 @@ import importlib
 import importlib.metadata
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from erm_gym.feedback.episode import UserError
@@ -146,7 +146,7 @@ def instance(
     """
     if inspect.isclass(found):
         builder = getattr(found, "for_llm", None)
-        if builder is None:
+        if not callable(builder):
             raise UserError(
                 f"{name!r} is a class without the classmethod for_llm(llm, *, ...); add one, or "
                 "name an instance of it"
@@ -182,9 +182,10 @@ def import_path(path: str) -> object:
         raise UserError(f"cannot import the user {path!r}: {error}") from error
 
 
-def _check_options(name: str, builder: object, options: Mapping[str, Option]) -> None:
+def _check_options(
+    name: str, builder: Callable[..., object], options: Mapping[str, Option]
+) -> None:
     """Compares options with what a builder takes: names, and types as far as a default tells."""
-    assert callable(builder)
     taken = {
         parameter.name: parameter
         for parameter in inspect.signature(builder).parameters.values()

@@ -129,7 +129,7 @@ def test_errors_point_to_the_place(text: str, message: str) -> None:
 
 def test_expressions_check_what_they_are_made_of() -> None:
     with pytest.raises(UserError, match="must be a number or text, got None"):
-        named("risk-averse", a=None)
+        named("risk-averse", a=None)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="must be a number or text, got nan"):
         named("risk-averse", a=float("nan"))
     with pytest.raises(UserError, match="the weight of 'risk-averse' must be a number, got inf"):
