@@ -43,12 +43,16 @@ def seeds_of(server: Any) -> list[int]:
     return [episode["seed"] for one in server.asked for episode in one.body["episodes"]]
 
 
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    agent = load_run(folder)[1]
+    assert isinstance(agent, BaseAlgorithm)
+    return agent.policy.state_dict()
+
+
 def check_run(folder: Path, steps: int) -> dict[str, int]:
     """A run that came to its end, whole; its counts."""
     assert saved_steps(folder) == steps
-    agent = load_run(folder)[1]
-    assert isinstance(agent, BaseAlgorithm)
-    assert all(torch.isfinite(tensor).all() for tensor in agent.policy.state_dict().values())
+    assert all(torch.isfinite(tensor).all() for tensor in weights(folder).values())
     metrics = read_lines(folder / "metrics.jsonl")
     assert metrics[-1]["steps"] == steps
     for before, after in pairwise(metrics):
@@ -68,8 +72,7 @@ def test_a_run_is_the_same_as_with_the_user_here(
     here = "tests.evaluation.test_network_users:seeded"
     train(small(user=here, steps=160), tmp_path / "here")
     result = train(small(user=remote(server.url), steps=160), tmp_path / "there")
-    agents = [load_run(tmp_path / name)[1] for name in ("here", "there")]
-    one, other = (agent.policy.state_dict() for agent in agents)  # type: ignore[attr-defined]
+    one, other = (weights(tmp_path / name) for name in ("here", "there"))
     assert all(torch.equal(one[name], other[name]) for name in one)
     counts = check_run(tmp_path / "there", 160)
     assert counts == result.user_counts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard
 
 import numpy as np
 
@@ -287,14 +287,13 @@ class JudgeUser(NetworkUser):
 
     def _count_tokens(self, messages: list[Message], text: str, usage: object) -> None:
         """Adds the tokens that the endpoint reports, or the bytes where it reports none."""
-        sent = getattr(usage, "prompt_tokens", None)
-        received = getattr(usage, "completion_tokens", None)
-        if not _is_count(sent):
-            sent = sum(len(message["content"].encode()) for message in messages)
-        if not _is_count(received):
-            received = len(text.encode())
-        self._count("input_tokens", sent)
-        self._count("output_tokens", received)
+        sent = sum(len(message["content"].encode()) for message in messages)
+        for name, attribute, size in (
+            ("input_tokens", "prompt_tokens", sent),
+            ("output_tokens", "completion_tokens", len(text.encode())),
+        ):
+            tokens = getattr(usage, attribute, None)
+            self._count(name, tokens if is_count(tokens) else size)
 
     def _request(self, messages: list[Message]) -> dict[str, Any]:
         """What is sent, and what an answer depends on."""
@@ -325,5 +324,6 @@ class JudgeUser(NetworkUser):
         )
 
 
-def _is_count(value: object) -> bool:
+def is_count(value: object) -> TypeGuard[int]:
+    """Whether what an endpoint says of a number of tokens is one."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0

@@ -146,7 +146,7 @@ class NetworkUser(Askable):
             reraise=True,
         )
         try:
-            answer = await attempts(self._once, attempt)
+            answer: Answer = await attempts(self._once, attempt)
         except Trouble as trouble:
             if trouble.kind in ("timeouts", "unreachable", "http_errors"):
                 self._failures += 1

@@ -18,7 +18,7 @@ from pydantic.json_schema import models_json_schema
 from erm_gym.feedback.episode import Episode, Feedback, Turn
 from erm_gym.feedback.prompts import Prompt
 
-VERSION = 1
+VERSION: Literal[1] = 1
 """Version of the format; a change that an older side cannot read gets another one."""
 MOST_EPISODES = 1024
 """Episodes of one request, at most."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium.spaces import MultiDiscrete
 
 from erm_gym.envs.text import ConversationVectorEnv
 from erm_gym.feedback import (
@@ -67,7 +68,7 @@ def environment_rng(episodes: Sequence[Episode]) -> np.random.Generator:
 def exchange(
     server: UserServer, method: str, path: str, body: bytes = b"", headers: Any = JSON
 ) -> tuple[int, Any]:
-    connection = http.client.HTTPConnection(*server.server_address[:2], timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
     try:
         connection.request(method, path, body=body, headers=headers)
         response = connection.getresponse()
@@ -100,6 +101,7 @@ def test_conversations_are_the_same_over_the_network(llm: FrozenLLM, user: Any) 
             3, {"llm": "tiny", "critic": None, "user": user, "max_new_tokens": 4, "max_turns": 3}
         )
         envs.reset(seed=5)
+        assert isinstance(envs.action_space, MultiDiscrete)
         rng = np.random.default_rng(0)
         found = []
         for _ in range(40):
@@ -172,9 +174,9 @@ def test_a_request_that_is_too_large_is_told_so(server: UserServer) -> None:
 
 @pytest.mark.parametrize("garbage", [b"\x16\x03\x01\x02\x00\r\n\r\n", b"GET\r\n\r\n", b"\r\n", b""])
 def test_what_is_no_http_does_not_end_it(server: UserServer, garbage: bytes) -> None:
-    with socket.create_connection(server.server_address[:2]) as client:
+    with socket.create_connection(("127.0.0.1", server.server_port)) as client:
         client.sendall(garbage)
-    with socket.create_connection(server.server_address[:2]) as client:
+    with socket.create_connection(("127.0.0.1", server.server_port)) as client:
         client.sendall(
             b"POST / HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 9\r\n"
         )

@@ -56,7 +56,8 @@ def test_what_is_written_fits_the_published_schema() -> None:
 
 def test_a_schema_that_does_not_fit_is_told() -> None:
     definitions = published_schema()["$defs"]
-    for wrong in ({"version": 1, "feedbacks": [{}]}, {"version": 2, "feedbacks": []}, []):
+    wrongs: list[Any] = [{"version": 1, "feedbacks": [{}]}, {"version": 2, "feedbacks": []}, []]
+    for wrong in wrongs:
         with pytest.raises(AssertionError):
             check(wrong, definitions["FeedbackResponse"], definitions)
 
@@ -135,7 +136,7 @@ def check(value: Any, part: dict[str, Any], definitions: dict[str, Any]) -> None
     if "anyOf" in part:
         assert any(fits(value, one, definitions) for one in part["anyOf"])
         return
-    types = {
+    types: dict[str, Any] = {
         "object": dict,
         "array": list,
         "string": str,
