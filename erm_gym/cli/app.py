@@ -18,6 +18,7 @@ from erm_gym.cli.erm import EvaluateERM, TrainERM
 from erm_gym.cli.evaluate import Evaluate
 from erm_gym.cli.feel import Feel
 from erm_gym.cli.replay import Replay
+from erm_gym.cli.serve import ServeUser
 from erm_gym.cli.train import Train
 from erm_gym.cli.tune import TuneERM
 from erm_gym.cli.users import ListUsers, NewUser, TryUser
@@ -37,9 +38,10 @@ Commands = (
     | Annotated[
         Annotated[ListUsers, tyro.conf.subcommand("list")]
         | Annotated[TryUser, tyro.conf.subcommand("try")]
-        | Annotated[NewUser, tyro.conf.subcommand("new")],
+        | Annotated[NewUser, tyro.conf.subcommand("new")]
+        | Annotated[ServeUser, tyro.conf.subcommand("serve")],
         tyro.conf.subcommand(
-            "users", description="List simulated users, try one, begin one.", default=ListUsers()
+            "users", description="List, try, begin and serve simulated users.", default=ListUsers()
         ),
     ]
     | Annotated[Feel, tyro.conf.subcommand("feel")]

@@ -15,6 +15,8 @@ from erm_gym.llm import FrozenLLM
 from erm_gym.llm.suggestion import suggest
 
 BUILT_IN: dict[str, str] = {
+    "judge": "erm_gym.feedback.users.chat_judge:JudgeUser",
+    "remote": "erm_gym.feedback.users.remote:RemoteUser",
     "risk-averse": "erm_gym.feedback.risk_averse:RiskAverseUser",
 }
 """The package's own users by name; each is imported when it is asked for."""
