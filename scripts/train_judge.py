@@ -8,8 +8,8 @@ from pathlib import Path
 
 import tyro
 
-from erm_gym.feedback.judge import WEIGHTS, read_labelled_replies
 from erm_gym.feedback.judge_training import train_judge
+from erm_gym.feedback.labelled_replies import read_all_replies
 from erm_gym.llm import DEFAULT_LLM, load_llm
 
 
@@ -32,11 +32,11 @@ def main(arguments: Arguments) -> None:
     llm = load_llm(arguments.llm, dtype="bfloat16")
     judge, report = train_judge(
         llm,
-        read_labelled_replies(),
+        read_all_replies(),
         seed=arguments.seed,
-        progress=lambda done, total: print(f"read {done} of {total} texts"),
+        progress=lambda done, total: print(f"read {done} of {total} texts", flush=True),
     )
-    judge.save(arguments.out / WEIGHTS)
+    judge.save_pretrained(arguments.out)
     text = json.dumps(asdict(report), indent=2)
     (arguments.out / "stance_judge.json").write_text(text + "\n", encoding="utf-8")
     print(text)
