@@ -101,7 +101,7 @@ def measure(
     splits = np.array([row["split"] for row in rows])
     styled = np.array([row["source"].startswith(STYLED) for row in rows])
     confusion = np.zeros((len(STANCES), len(STANCES)), np.int64)
-    for number in np.flatnonzero((splits == "test") & ~styled):
+    for number in np.flatnonzero((splits == "test") & ~styled).tolist():
         confusion[STANCES.index(rows[number]["stance"]), STANCES.index(read[number])] += 1
     careful = np.array([stance in CAREFUL for stance in STANCES])
     seen, total = confusion[:, careful].sum(axis=1), confusion.sum(axis=1)  # per label
@@ -120,7 +120,7 @@ def measure(
         styles=tuple(
             _style(
                 style,
-                [rows[number] for number in np.flatnonzero(_of(rows, style))],
+                [rows[int(number)] for number in np.flatnonzero(_of(rows, style))],
                 probabilities[_of(rows, style)],
                 seed,
             )

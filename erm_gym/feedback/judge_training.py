@@ -70,12 +70,12 @@ def train_judge(
         head = StanceHead(llm.hidden_size, len(STANCES), members)
         head.mean = train.features.mean(dim=0)
         head.std = train.features.std(dim=0) + 1e-4
-        standard = [
+        train, validation = (
             _Examples((own.features - head.mean) / head.std, own.labels)
             for own in (train, validation)
-        ]
+        )
         for member in head.members:
-            _fit(member, *standard, generator)
+            _fit(member, train, validation, generator)
     judge = StanceJudge(head, llm_fingerprint=llm.fingerprint, llm_name=llm.name, llm=llm)
     probabilities = judge.judge_hidden(hidden, [row["reply"] for row in rows])
     return judge, measure(rows, probabilities, seed=seed)
