@@ -195,7 +195,9 @@ class StanceJudge:
             raise JudgeError("give a list of prompts and a list of as many replies")
         if not prompts:
             return np.zeros((0, len(STANCES)), np.float32)
-        read = read_replies(self._use(), prompts, replies, longest=LONGEST_JUDGED)
+        read = read_replies(
+            self._use(), prompts, replies, longest=LONGEST_JUDGED, template_once=True
+        )
         return self.judge_hidden([reply for _, reply in read], replies)
 
     @torch.no_grad()

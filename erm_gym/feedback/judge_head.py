@@ -11,7 +11,8 @@ OPENING = 24
 """Tokens that count as the opening of a reply: there most chat models say whether they comply."""
 FEATURES = 3
 """Number of pooled hidden states that make up the features of a reply."""
-WIDTH = 48
+WIDTH = 80
+INPUT_DROPOUT = 0.5
 DROPOUT = 0.2
 
 
@@ -40,7 +41,7 @@ class StanceHead(nn.Module):
         self.register_buffer("std", torch.ones(width))
         self.members = nn.ModuleList(
             nn.Sequential(
-                nn.Dropout(DROPOUT),
+                nn.Dropout(INPUT_DROPOUT),
                 nn.Linear(width, WIDTH),
                 nn.ReLU(),
                 nn.Dropout(DROPOUT),

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,12 +25,12 @@ SHORTEST = 8
 """Fewest tokens to which a reply is cut for training: a judge must read unfinished text."""
 SHORT = 32
 """One of the cuts is at most this long: so long are the replies of most environments."""
-MEMBERS = 5
+MEMBERS = 3
 """Networks that vote."""
-EPOCHS = 25
+EPOCHS = 20
 BATCH_SIZE = 256
 LEARNING_RATE = 1e-3
-WEIGHT_DECAY = 0.05
+WEIGHT_DECAY = 0.3
 
 
 @dataclass(frozen=True)
@@ -85,16 +90,35 @@ def read_hidden(
     llm: FrozenLLM,
     rows: Sequence[dict[str, str]],
     progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    cache: Path | None = None,
 ) -> list[Tensor]:
-    """Hidden states `[T, d]` of labelled replies, T at most `LONGEST_JUDGED`."""
-    read = read_replies(
-        llm,
-        [row["prompt"] for row in rows],
-        [row["reply"] for row in rows],
-        progress,
-        longest=LONGEST_JUDGED,
-    )
-    return [reply for _, reply in read]
+    """Hidden states `[T, d]` of labelled replies, T at most `LONGEST_JUDGED`.
+
+    Args:
+        llm: The frozen LM.
+        rows: Labelled replies.
+        progress: Called with the number of texts that are read, and how many there are.
+        cache: A safetensors file with what was read before. It is used if it is of this model and
+            of these replies, else written anew; None keeps nothing.
+    """
+    texts = [[row["prompt"], row["reply"]] for row in rows]
+    key = hashlib.sha256(
+        json.dumps([llm.fingerprint, llm.layer, LONGEST_JUDGED, texts]).encode()
+    ).hexdigest()
+    if cache is not None and cache.exists():
+        with safe_open(cache, framework="pt") as file:
+            if (file.metadata() or {}).get("key") == key:
+                lengths = file.get_tensor("lengths").tolist()
+                return [own.float() for own in file.get_tensor("states").split(lengths)]
+    prompts, replies = zip(*texts, strict=True)
+    read = read_replies(llm, prompts, replies, progress, longest=LONGEST_JUDGED, template_once=True)
+    hidden = [reply for _, reply in read]
+    if cache is not None:
+        lengths = torch.tensor([len(own) for own in hidden])
+        states = torch.cat(hidden).to(llm.dtype)  # [sum of T, d]
+        save_file({"states": states, "lengths": lengths}, cache, {"key": key})
+    return hidden
 
 
 def _examples(
@@ -114,13 +138,12 @@ def _examples(
 
 
 def _cuts(length: int, generator: torch.Generator) -> list[int]:
-    if length <= SHORTEST:
-        return [length]
-    ends = [length, min(length, SHORT)]
-    return [
-        length,
-        *(int(torch.randint(SHORTEST, end + 1, (), generator=generator)) for end in ends),
-    ]
+    """Lengths at which a training reply is read."""
+    own = [length]
+    if length > SHORTEST:
+        for end in (length, min(length, SHORT)):
+            own.append(int(torch.randint(SHORTEST, end + 1, (), generator=generator)))
+    return own
 
 
 def _fit(
@@ -134,8 +157,10 @@ def _fit(
     for _ in range(EPOCHS):
         member.train()
         for batch in torch.randperm(len(train.labels), generator=generator).split(BATCH_SIZE):
+            with torch.autocast(train.features.device.type, torch.bfloat16):
+                logits = member(train.features[batch])
             loss = F.cross_entropy(
-                member(train.features[batch]),
+                logits.float(),
                 train.labels[batch],
                 weight=weights,
                 label_smoothing=0.05,

@@ -78,6 +78,21 @@ def test_replies_that_were_read_before_give_the_same_judge(llm: FrozenLLM) -> No
         assert torch.equal(value, other.head.state_dict()[key])
 
 
+def test_states_are_kept_and_read_again_if_they_are_of_other_replies(
+    llm: FrozenLLM, tmp_path: Path
+) -> None:
+    rows, cache = labelled(32), tmp_path / "states.safetensors"
+    told: list[int] = []
+
+    def read(own: list[dict[str, str]]) -> list[torch.Tensor]:
+        return read_hidden(llm, own, lambda done, total: told.append(done), cache=cache)
+
+    first, again = read(rows), read(rows)
+    assert told == [32]
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+    assert len(read(rows[:8])) == 8 and told == [32, 8]
+
+
 def test_the_members_differ(llm: FrozenLLM) -> None:
     first, second = train_judge(llm, labelled(32), members=2)[0].head.members
     assert not torch.equal(*(next(iter(member.parameters())) for member in (first, second)))
