@@ -8,8 +8,8 @@ from pathlib import Path
 
 import tyro
 
-from erm_gym.feedback.judge import WEIGHTS, read_labelled_replies
-from erm_gym.feedback.judge_training import train_judge
+from erm_gym.feedback.judge_training import read_hidden, train_judge
+from erm_gym.feedback.labelled_replies import read_all_replies
 from erm_gym.llm import DEFAULT_LLM, load_llm
 
 
@@ -23,6 +23,8 @@ class Arguments:
     """Folder for the weights and the report."""
     seed: int = 0
     """Seed of the training."""
+    cache: Path | None = None
+    """File for the hidden states, so that a second training need not read the replies again."""
 
 
 def main(arguments: Arguments) -> None:
@@ -30,13 +32,15 @@ def main(arguments: Arguments) -> None:
     if arguments.llm != DEFAULT_LLM and arguments.out == Arguments.out:
         raise SystemExit("give another LM's weights a folder of their own with --out")
     llm = load_llm(arguments.llm, dtype="bfloat16")
-    judge, report = train_judge(
+    rows = read_all_replies()
+    hidden = read_hidden(
         llm,
-        read_labelled_replies(),
-        seed=arguments.seed,
-        progress=lambda done, total: print(f"read {done} of {total} texts"),
+        rows,
+        lambda done, total: print(f"read {done} of {total} texts", flush=True),
+        cache=arguments.cache,
     )
-    judge.save(arguments.out / WEIGHTS)
+    judge, report = train_judge(llm, rows, hidden=hidden, seed=arguments.seed)
+    judge.save_pretrained(arguments.out)
     text = json.dumps(asdict(report), indent=2)
     (arguments.out / "stance_judge.json").write_text(text + "\n", encoding="utf-8")
     print(text)

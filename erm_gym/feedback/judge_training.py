@@ -2,159 +2,178 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from erm_gym.feedback.judge import CAREFUL, STANCES, StanceJudge, pool_reply
+from erm_gym.feedback.judge import StanceJudge
+from erm_gym.feedback.judge_head import LONGEST_JUDGED, StanceHead, pool_reply
+from erm_gym.feedback.judge_report import JudgeReport, measure
+from erm_gym.feedback.labelled_replies import STANCES
 from erm_gym.feedback.reading import read_replies
 from erm_gym.llm import FrozenLLM
 
 SHORTEST = 8
 """Fewest tokens to which a reply is cut for training: a judge must read unfinished text."""
-EPOCHS = 40
+SHORT = 32
+"""One of the cuts is at most this long: so long are the replies of most environments."""
+MEMBERS = 3
+"""Networks that vote."""
+EPOCHS = 20
 BATCH_SIZE = 256
 LEARNING_RATE = 1e-3
-WEIGHT_DECAY = 0.05
+WEIGHT_DECAY = 0.3
 
 
-@dataclass(frozen=True, kw_only=True)
-class JudgeReport:
-    """How well a judge reads replies that it was not trained on."""
-
-    accuracy: dict[str, float]
-    """Share of replies read as labelled, per split, in [0, 1]."""
-    confusion: list[list[int]]
-    """Test replies: rows are labels, columns what the judge read, in the order of `STANCES`."""
-    careful_recall: float
-    """Share of test replies labelled hedge or refuse that are read as one of the two."""
-    careful_false_alarms: float
-    """Share of the other test replies that are read as hedge or refuse."""
-    replies: dict[str, int]
-    """Number of labelled replies per split."""
+@dataclass(frozen=True)
+class _Examples:
+    features: Tensor  # [N, FEATURES d]
+    labels: Tensor  # [N]
 
 
 def train_judge(
     llm: FrozenLLM,
     rows: Sequence[dict[str, str]],
     *,
+    hidden: Sequence[Tensor] | None = None,
     seed: int = 0,
+    members: int = MEMBERS,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[StanceJudge, JudgeReport]:
     """Trains a judge on the frozen LM's hidden states.
 
-    Every training reply is read whole and cut to two random lengths, so that the judge can tell
-    the stance of a reply that the token limit cut. The epoch with the lowest validation loss is
-    kept.
+    Every training reply is read whole and cut to two random lengths, one of them short, so that
+    the judge can tell the stance of a reply that the token limit cut. Of each network the epoch
+    with the lowest validation loss is kept; test replies decide nothing.
 
     Args:
         llm: The frozen LM.
         rows: Labelled replies as `read_labelled_replies` gives them; all three splits.
+        hidden: What `read_hidden` gives for these replies, if they were read before.
         seed: Seed of the weights, the cuts and the batches.
+        members: Number of networks that vote.
         progress: Called with the number of texts that are read, and how many there are.
 
     Returns:
         The judge in evaluation mode, and what it reads right on the held-out splits.
     """
-    read = read_replies(
-        llm, [row["prompt"] for row in rows], [row["reply"] for row in rows], progress
-    )
-    hidden = [reply for _, reply in read]
+    if hidden is None:
+        hidden = read_hidden(llm, rows, progress)
     generator = torch.Generator().manual_seed(seed)
-    features: dict[str, Tensor] = {}
-    labels: dict[str, Tensor] = {}
-    for split in ("train", "validation", "test"):
-        chosen = [i for i, row in enumerate(rows) if row["split"] == split]
-        cuts = [_cuts(len(hidden[i]), split, generator) for i in chosen]
-        features[split] = torch.stack(
-            [
-                pool_reply(hidden[i][:cut])
-                for i, own in zip(chosen, cuts, strict=True)
-                for cut in own
-            ]
+    train = _examples(rows, hidden, "train", generator)
+    validation = _examples(rows, hidden, "validation", None)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # dropout and weights draw from the global generator
+        head = StanceHead(llm.hidden_size, len(STANCES), members)
+        head.mean = train.features.mean(dim=0)
+        head.std = train.features.std(dim=0) + 1e-4
+        train, validation = (
+            _Examples((own.features - head.mean) / head.std, own.labels)
+            for own in (train, validation)
         )
-        labels[split] = torch.tensor(
-            [
-                STANCES.index(rows[i]["stance"])
-                for i, own in zip(chosen, cuts, strict=True)
-                for _ in own
-            ]
-        )
-    judge = _fit(llm, features, labels, generator, seed)
-    counts = Counter(row["split"] for row in rows)
-    return judge, _report(judge, features, labels, counts)
+        for member in head.members:
+            _fit(member, train, validation, generator)
+    judge = StanceJudge(head, llm_fingerprint=llm.fingerprint, llm_name=llm.name, llm=llm)
+    probabilities = judge.judge_hidden(hidden, [row["reply"] for row in rows])
+    return judge, measure(rows, probabilities, seed=seed)
 
 
-def _cuts(length: int, split: str, generator: torch.Generator) -> list[int]:
-    if split != "train" or length <= SHORTEST:
-        return [length]
-    drawn = torch.randint(SHORTEST, length + 1, (2,), generator=generator)
-    return [length, *drawn.tolist()]
+def read_hidden(
+    llm: FrozenLLM,
+    rows: Sequence[dict[str, str]],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    cache: Path | None = None,
+) -> list[Tensor]:
+    """Hidden states `[T, d]` of labelled replies, T at most `LONGEST_JUDGED`.
+
+    Args:
+        llm: The frozen LM.
+        rows: Labelled replies.
+        progress: Called with the number of texts that are read, and how many there are.
+        cache: A safetensors file with what was read before. It is used if it is of this model and
+            of these replies, else written anew; None keeps nothing.
+    """
+    texts = [[row["prompt"], row["reply"]] for row in rows]
+    key = hashlib.sha256(
+        json.dumps([llm.fingerprint, llm.layer, LONGEST_JUDGED, texts]).encode()
+    ).hexdigest()
+    if cache is not None and cache.exists():
+        with safe_open(cache, framework="pt") as file:
+            if (file.metadata() or {}).get("key") == key:
+                lengths = file.get_tensor("lengths").tolist()
+                return [own.float() for own in file.get_tensor("states").split(lengths)]
+    prompts, replies = zip(*texts, strict=True)
+    read = read_replies(llm, prompts, replies, progress, longest=LONGEST_JUDGED, template_once=True)
+    hidden = [reply for _, reply in read]
+    if cache is not None:
+        lengths = torch.tensor([len(own) for own in hidden])
+        states = torch.cat(hidden).to(llm.dtype)  # [sum of T, d]
+        save_file({"states": states, "lengths": lengths}, cache, {"key": key})
+    return hidden
+
+
+def _examples(
+    rows: Sequence[dict[str, str]],
+    hidden: Sequence[Tensor],
+    split: str,
+    generator: torch.Generator | None,
+) -> _Examples:
+    """Features of a split's replies; each also cut to random lengths if there is a generator."""
+    features, labels = [], []
+    for row, states in zip(rows, hidden, strict=True):
+        if row["split"] == split:
+            cuts = [len(states)] if generator is None else _cuts(len(states), generator)
+            features += [pool_reply(states[:cut]) for cut in cuts]
+            labels += [STANCES.index(row["stance"])] * len(cuts)
+    return _Examples(torch.stack(features), torch.tensor(labels))
+
+
+def _cuts(length: int, generator: torch.Generator) -> list[int]:
+    """Lengths at which a training reply is read."""
+    own = [length]
+    if length > SHORTEST:
+        for end in (length, min(length, SHORT)):
+            own.append(int(torch.randint(SHORTEST, end + 1, (), generator=generator)))
+    return own
 
 
 def _fit(
-    llm: FrozenLLM,
-    features: dict[str, Tensor],
-    labels: dict[str, Tensor],
-    generator: torch.Generator,
-    seed: int,
-) -> StanceJudge:
-    counts = torch.bincount(labels["train"], minlength=len(STANCES)).float()
+    member: torch.nn.Module, train: _Examples, validation: _Examples, generator: torch.Generator
+) -> None:
+    counts = torch.bincount(train.labels, minlength=len(STANCES)).float()
     weights = (counts.sum() / counts.clamp(min=1)).sqrt()
     weights /= weights.mean()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # dropout and weights draw from the global generator
-        judge = StanceJudge(llm.hidden_size, llm.fingerprint)
-        judge.mean = features["train"].mean(dim=0)
-        judge.std = features["train"].std(dim=0) + 1e-4
-        best, best_loss = {k: v.clone() for k, v in judge.state_dict().items()}, float("inf")
-        optimizer = torch.optim.AdamW(
-            judge.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
-        )
-        for _ in range(EPOCHS):
-            judge.train()
-            order = torch.randperm(len(labels["train"]), generator=generator)
-            for batch in order.split(BATCH_SIZE):
-                logits = judge(features["train"][batch])
-                loss = F.cross_entropy(
-                    logits, labels["train"][batch], weight=weights, label_smoothing=0.05
-                )
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-            judge.eval()
-            with torch.no_grad():
-                held_out = judge(features["validation"])
-                validation = float(F.cross_entropy(held_out, labels["validation"], weight=weights))
-            if validation < best_loss:
-                best_loss = validation
-                best = {k: v.clone() for k, v in judge.state_dict().items()}
-    judge.load_state_dict(best)
-    return judge.eval()
-
-
-@torch.no_grad()
-def _report(
-    judge: StanceJudge,
-    features: dict[str, Tensor],
-    labels: dict[str, Tensor],
-    replies: Mapping[str, int],
-) -> JudgeReport:
-    read = {split: judge(features[split]).argmax(dim=-1) for split in features}
-    confusion = torch.zeros(len(STANCES), len(STANCES), dtype=torch.int64)
-    for label, stance in zip(labels["test"], read["test"], strict=True):
-        confusion[label, stance] += 1
-    careful = torch.tensor([name in CAREFUL for name in STANCES])
-    seen = confusion[:, careful].sum(dim=1)  # read as careful, per label
-    total = confusion.sum(dim=1)
-    return JudgeReport(
-        accuracy={split: float((read[split] == labels[split]).float().mean()) for split in read},
-        confusion=confusion.tolist(),
-        careful_recall=float(seen[careful].sum() / total[careful].sum().clamp(min=1)),
-        careful_false_alarms=float(seen[~careful].sum() / total[~careful].sum().clamp(min=1)),
-        replies=dict(replies),
-    )
+    best, best_loss = {k: v.clone() for k, v in member.state_dict().items()}, float("inf")
+    optimizer = torch.optim.AdamW(member.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    for _ in range(EPOCHS):
+        member.train()
+        for batch in torch.randperm(len(train.labels), generator=generator).split(BATCH_SIZE):
+            with torch.autocast(train.features.device.type, torch.bfloat16):
+                logits = member(train.features[batch])
+            loss = F.cross_entropy(
+                logits.float(),
+                train.labels[batch],
+                weight=weights,
+                label_smoothing=0.05,
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        member.eval()
+        with torch.no_grad():
+            held_out = F.cross_entropy(
+                member(validation.features), validation.labels, weight=weights
+            )
+        if float(held_out) < best_loss:
+            best_loss = float(held_out)
+            best = {k: v.clone() for k, v in member.state_dict().items()}
+    member.load_state_dict(best)

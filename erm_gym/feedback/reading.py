@@ -9,7 +9,7 @@ from torch import Tensor
 from erm_gym.llm import FrozenLLM, read_layers
 
 LONGEST_REPLY = 64
-"""Tokens of a reply that are read; what comes after them is not."""
+"""Tokens of a reply that are read by default; what comes after them is not."""
 TEXTS_PER_REPORT = 256
 
 
@@ -18,6 +18,9 @@ def read_replies(
     prompts: Sequence[str],
     replies: Sequence[str],
     progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    longest: int = LONGEST_REPLY,
+    template_once: bool = False,
 ) -> list[tuple[Tensor, Tensor]]:
     """Hidden states of prompts, and of replies read after them.
 
@@ -26,20 +29,30 @@ def read_replies(
         prompts: N prompts.
         replies: N replies; they may be empty.
         progress: Called with the number of texts that are read, and N.
+        longest: How many tokens of each reply are read.
+        template_once: Read what the chat template puts before the prompts once for all: the same up
+            to rounding, and up to twice as fast for short texts.
 
     Returns:
         For each text `[P, d]` of the prompt's own tokens, without the chat template's before them,
         and `[T, d]` of the reply's; float32 on the CPU.
     """
     starts = [llm.encode_prompt(prompt) for prompt in prompts]
-    ends = [llm.encode_text(reply)[:LONGEST_REPLY] for reply in replies]
+    ends = [llm.encode_text(reply)[:longest] for reply in replies]
     texts = [start + end for start, end in zip(starts, ends, strict=True)]
+    template = llm.template
+    shared = template if template_once else ()
     read: list[tuple[Tensor, Tensor]] = []
     for first in range(0, len(texts), TEXTS_PER_REPORT):
         part = slice(first, first + TEXTS_PER_REPORT)
-        states = read_layers(llm, texts[part], (llm.layer,))
+        states = read_layers(llm, texts[part], (llm.layer,), shared=shared)
         for state, start in zip(states, starts[part], strict=True):
-            own = state[:, 0].float().cpu()
-            read.append((own[len(llm.template) : len(start)], own[len(start) :]))
+            own = state[:, 0].float().cpu()  # [T, d], without what is shared
+            read.append(
+                (
+                    own[len(template) - len(shared) :][: len(start) - len(template)],
+                    own[len(start) - len(shared) :],
+                )
+            )
         progress(len(read), len(texts))
     return read

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from erm_gym.feedback import STANCES, StanceJudge
-from erm_gym.feedback.judge import WEIGHTS
-from erm_gym.feedback.judge_training import JudgeReport, train_judge
+from erm_gym.feedback.judge_head import FEATURES
+from erm_gym.feedback.judge_report import JudgeReport
+from erm_gym.feedback.judge_training import read_hidden, train_judge
 from erm_gym.llm import FrozenLLM
 
 LETTERS = dict(zip(STANCES, "aeou", strict=True))
@@ -25,7 +26,9 @@ def labelled(count: int, seed: int = 0) -> list[dict[str, str]]:
         letters = rng.choice(list("bdg"), size=int(rng.integers(6, 14)))
         reply = " ".join(f"{letter}{LETTERS[stance]}" for letter in letters)
         split = ("train", "train", "validation", "test")[number // len(STANCES) % 4]
-        rows.append({"prompt": "Say", "reply": reply, "stance": stance, "split": split})
+        rows.append(
+            {"prompt": "Say", "reply": reply, "stance": stance, "split": split, "source": ""}
+        )
     return rows
 
 
@@ -34,7 +37,7 @@ def test_it_learns_what_the_hidden_states_tell(llm: FrozenLLM) -> None:
     told: list[tuple[int, int]] = []
     judge, report = train_judge(llm, rows, progress=lambda *where: told.append(where))
     assert isinstance(report, JudgeReport)
-    assert not judge.training
+    assert not judge.head.training
     assert told == [(192, 192)]
     assert report.replies["test"] == 48
     assert report.replies["validation"] == 48
@@ -58,16 +61,47 @@ def test_training_is_seeded_and_leaves_global_randomness_alone(llm: FrozenLLM) -
     rows = labelled(32)
     torch.manual_seed(11)
     before = torch.get_rng_state()
-    one, again, other = (train_judge(llm, rows, seed=seed)[0].state_dict() for seed in (1, 1, 2))
+    one, again, other = (
+        train_judge(llm, rows, seed=seed)[0].head.state_dict() for seed in (1, 1, 2)
+    )
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(value, again[key]) for key, value in one.items())
     assert not all(torch.equal(value, other[key]) for key, value in one.items())
 
 
+def test_replies_that_were_read_before_give_the_same_judge(llm: FrozenLLM) -> None:
+    rows = labelled(32)
+    one, report = train_judge(llm, rows, members=1)
+    other, same = train_judge(llm, rows, hidden=read_hidden(llm, rows), members=1)
+    assert report == same
+    for key, value in one.head.state_dict().items():
+        assert torch.equal(value, other.head.state_dict()[key])
+
+
+def test_states_are_kept_and_read_again_if_they_are_of_other_replies(
+    llm: FrozenLLM, tmp_path: Path
+) -> None:
+    rows, cache = labelled(32), tmp_path / "states.safetensors"
+    told: list[int] = []
+
+    def read(own: list[dict[str, str]]) -> list[torch.Tensor]:
+        return read_hidden(llm, own, lambda done, total: told.append(done), cache=cache)
+
+    first, again = read(rows), read(rows)
+    assert told == [32]
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+    assert len(read(rows[:8])) == 8 and told == [32, 8]
+
+
+def test_the_members_differ(llm: FrozenLLM) -> None:
+    first, second = train_judge(llm, labelled(32), members=2)[0].head.members
+    assert not torch.equal(*(next(iter(member.parameters())) for member in (first, second)))
+
+
 def test_a_trained_judge_is_saved_and_loaded(llm: FrozenLLM, tmp_path: Path) -> None:
     judge, _ = train_judge(llm, labelled(32))
-    judge.save(tmp_path / WEIGHTS)
+    judge.save_pretrained(tmp_path)
     loaded = StanceJudge.for_llm(llm, tmp_path)
-    features = torch.ones(1, 64)
-    assert torch.equal(loaded(features), judge(features))
-    assert float(loaded.std.min()) > 0.0 and float(loaded.mean.abs().max()) > 0.0
+    features = torch.ones(1, FEATURES * llm.hidden_size)
+    assert torch.equal(loaded.head(features), judge.head(features))
+    assert float(loaded.head.std.min()) > 0.0 and float(loaded.head.mean.abs().max()) > 0.0

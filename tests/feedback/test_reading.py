@@ -20,3 +20,13 @@ def test_replies_are_read_after_their_prompts(llm: FrozenLLM) -> None:
             about, expected[len(llm.template) : len(start)], atol=1e-3, rtol=1e-3
         )
         torch.testing.assert_close(own, expected[len(start) :], atol=1e-3, rtol=1e-3)
+
+
+def test_the_template_may_be_read_once_for_all(llm: FrozenLLM) -> None:
+    prompts, replies = ["Say", "Say more"], ["yes", "x" * 100]
+    each = read_replies(llm, prompts, replies, longest=80)
+    once = read_replies(llm, prompts, replies, longest=80, template_once=True)
+    for one, other in zip(each, once, strict=True):
+        for expected, state in zip(one, other, strict=True):
+            torch.testing.assert_close(state, expected, atol=1e-4, rtol=1e-4)
+    assert [len(reply) for _, reply in once] == [3, 80]
