@@ -35,13 +35,15 @@ class Feedback:
     """Whether the user ends the conversation with this."""
     verdict: float | None = None
     """How content the user is with the whole conversation, in [-1, 1]; given when it ends."""
+    given: bool = True
+    """False: the user says nothing of this reply; score must be 0 and components empty."""
 
     def __post_init__(self) -> None:
         """Checks range and sum.
 
         Raises:
-            ValueError: If the score or the verdict is not in [-1, 1] or the components do not add
-                up to the score.
+            ValueError: If the score or the verdict is not in [-1, 1], the components do not add up
+                to the score, or there are any where no feedback is given.
         """
         if not (math.isfinite(self.score) and -1.0 <= self.score <= 1.0):
             raise ValueError(f"the score must be a number in [-1, 1], got {self.score}")
@@ -50,6 +52,21 @@ class Feedback:
         total = sum(self.components.values())
         if self.components and not abs(total - self.score) <= COMPONENT_TOLERANCE:
             raise ValueError(f"the components add up to {total}, but the score is {self.score}")
+        if not self.given and (self.score != 0.0 or self.components):
+            raise ValueError(
+                f"a feedback that is not given has score 0 and no components, got {self.score} and "
+                f"{dict(self.components)}; use Feedback.silent()"
+            )
+
+    @classmethod
+    def silent(cls, *, says: str = "", leaves: bool = False) -> Feedback:
+        """No feedback on this reply.
+
+        Args:
+            says: What the user says nevertheless.
+            leaves: Whether it ends the conversation.
+        """
+        return cls(score=0.0, says=says, leaves=leaves, given=False)
 
 
 @dataclass(frozen=True, kw_only=True)

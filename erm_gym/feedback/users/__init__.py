@@ -1,0 +1,1 @@
+"""The users that come with the package, one module each."""
