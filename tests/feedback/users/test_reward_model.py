@@ -169,7 +169,7 @@ def test_an_answer_that_is_no_number_names_the_prompt(llm: FrozenLLM, folder: Pa
 
 
 def test_nothing_is_there(llm: FrozenLLM, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="'reward-model' cannot load .*give a folder with config"):
+    with pytest.raises(UserError, match=r"'reward-model' cannot load .*give a folder with config"):
         RewardModelUser.for_llm(llm, model=str(tmp_path / "missing"))
 
 
@@ -186,7 +186,7 @@ def test_a_missing_head(llm: FrozenLLM, tmp_path: Path) -> None:
     config = json.loads((tmp_path / "config.json").read_text())
     config["architectures"] = ["BertForSequenceClassification"]
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match="its weights lack .*classifier"):
+    with pytest.raises(UserError, match=r"its weights lack .*classifier"):
         RewardModelUser.for_llm(llm, model=str(tmp_path))
 
 
@@ -195,7 +195,7 @@ def test_truncated_weights(llm: FrozenLLM, folder: Path, tmp_path: Path, keep: f
     broken = Path(shutil.copytree(folder, tmp_path / "broken"))
     content = (broken / "model.safetensors").read_bytes()
     (broken / "model.safetensors").write_bytes(content[: int(keep * len(content))])
-    with pytest.raises(UserError, match="cannot load .*copy it again"):
+    with pytest.raises(UserError, match=r"cannot load .*copy it again"):
         RewardModelUser.for_llm(llm, model=str(broken))
 
 
