@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from erm_gym.feedback.conversation import messages_before
 from erm_gym.feedback.episode import Episode, Feedback, UserError
-from erm_gym.feedback.users.conversation import messages_before
 from erm_gym.llm import FrozenLLM
 
 LONGEST = 4096
@@ -198,9 +198,7 @@ def _load(name: str) -> tuple[Any, Any]:
     try:
         config = AutoConfig.from_pretrained(name)
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"{where}: {error}; give a folder with config.json, or a hub id"
-        ) from error
+        raise UserError(f"{where}: {error}; give a folder with config.json, or a hub id") from error
     kinds = config.architectures or []
     if not any(kind.endswith(HEAD) for kind in kinds):
         raise UserError(
