@@ -43,8 +43,8 @@ class EmpathyUser:
     that environments keep. With `exact` the ERM itself reads its three layers, for which the LM has
     to read the conversation again: many times the cost.
 
-    The ERM knows what a text expresses, and takes that for what it makes one feel: condolence, which
-    speaks of sadness, scores low. English only.
+    The ERM knows what a text expresses, and takes that for what it makes one feel: condolence,
+    which speaks of sadness, scores low. English only.
 
     Attributes:
         reader: Reads the feelings.
