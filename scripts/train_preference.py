@@ -9,7 +9,8 @@ from pathlib import Path
 import tyro
 
 from erm_gym.emotion.training.pairs import read_preference_pairs
-from erm_gym.feedback.heads import SHIPPED
+from erm_gym.feedback.head_files import SHIPPED, save_head
+from erm_gym.feedback.preference_head import NAME
 from erm_gym.feedback.preference_training import train_preference
 from erm_gym.llm import DEFAULT_LLM, load_llm
 
@@ -34,13 +35,14 @@ def main(arguments: Arguments) -> None:
         raise SystemExit("give another LM's weights a folder of their own with --out")
     pairs = read_preference_pairs(arguments.data)
     print(f"{len(pairs.pairs)} pairs; left out: {pairs.left_out}")
+    llm = load_llm(arguments.llm, dtype="bfloat16")
     head, report = train_preference(
-        load_llm(arguments.llm, dtype="bfloat16"),
+        llm,
         pairs.pairs,
         seed=arguments.seed,
         progress=lambda done, total: print(f"read {done} of {total} replies"),
     )
-    path = head.save(arguments.out)
+    path = save_head(head, NAME, llm, arguments.out)
     text = json.dumps(asdict(report), indent=2)
     path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
     print(text)

@@ -1,8 +1,8 @@
-"""Trains the empathy head: it says from one layer what the ERM says from three."""
+"""Trains the short ERM: it says from one layer what the critic's ERM says from three."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,15 +11,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from erm_gym.emotion import EmotionalCritic
+from erm_gym.emotion import EMOTIONS, EmotionalCritic, EmotionalRewardModel
 from erm_gym.emotion.training.datasets import LABELLED_FILE, read_goemotions
 from erm_gym.emotion.training.pairs import read_preference_pairs
-from erm_gym.feedback.feelings import FEELINGS, FELT, read_feelings
-from erm_gym.feedback.heads import ReplyHead
-from erm_gym.feedback.judge import pool_reply, read_labelled_replies
+from erm_gym.feedback.feelings import (
+    FEELINGS,
+    critic_states,
+    feelings_of,
+    pad,
+    read_off,
+    short_erm,
+)
+from erm_gym.feedback.judge import read_labelled_replies
 from erm_gym.feedback.prompts import load_prompts
-from erm_gym.feedback.reading import read_replies
-from erm_gym.feedback.users.empathy import NAME, WEIGHTS, WIDTH
+from erm_gym.feedback.users.empathy import WEIGHTS
 from erm_gym.llm import FrozenLLM
 from erm_gym.llm.frozen import Messages
 
@@ -28,8 +33,10 @@ OWN_REPLIES, COMMENTS = 1800, 2000
 """How many of our own replies, and of GoEmotions' comments, are read."""
 HELD_OUT = {"test": 0.15, "validation": 0.15}
 """Shares of the texts that nothing is fitted to; validation says when to stop."""
-EPOCHS = 60
-BATCH_SIZE = 128
+EPOCHS = 16
+BATCH_SIZE = 64
+SORTED_TOGETHER = 16
+"""Batches within which texts are sorted by length, so that little is padded."""
 LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 0.05
 FEWEST_TEXTS = 40
@@ -37,7 +44,7 @@ FEWEST_TEXTS = 40
 
 @dataclass(frozen=True, kw_only=True)
 class EmpathyReport:
-    """How well the head says what the ERM says, on texts that it was not trained on."""
+    """How well the short ERM says what the ERM says, on texts that it was not trained on."""
 
     texts: dict[str, int]
     """Number of texts by split."""
@@ -88,77 +95,84 @@ def train_empathy(
     *,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[ReplyHead, EmpathyReport]:
-    """Trains a head to say what a critic's ERM says.
+) -> tuple[EmotionalRewardModel, EmpathyReport]:
+    """Trains a short ERM to say what a critic's ERM says.
 
     Args:
         llm: The frozen LM.
         critic: A trained critic for it, with affective ratings.
-        texts: What was said before, and a reply; at least 40.
+        texts: What was said before, and a reply; at least 40. Empty replies are left out.
         seed: Seed of the weights, the split and the batches.
-        progress: Called with the number of texts that are read, and how many there are; each is
-            read twice.
+        progress: Called with the number of texts that are read, and how many there are.
 
     Returns:
-        The head in evaluation mode, and how well it does on the texts that were held out.
+        The short ERM in evaluation mode, and how well it does on the texts that were held out.
     """
-    prompts, replies = [prompt for prompt, _ in texts], [reply for _, reply in texts]
-    total = 2 * len(texts)
-    feelings = read_feelings(llm, critic, prompts, replies, lambda done, _: progress(done, total))
-    read = read_replies(llm, prompts, replies, lambda done, _: progress(len(texts) + done, total))
-    features = torch.stack([pool_reply(reply) for _, reply in read])
+    texts = [text for text in texts if llm.encode_text(text[1])]
+    prompts = [prompt for prompt, _ in texts]
     groups = np.unique([repr(prompt) for prompt in prompts], return_inverse=True)[1]
-    return fit_empathy(llm, features, feelings, groups, seed=seed)
+    hidden, readings = [], []
+    for state in critic_states(llm, critic, prompts, [reply for _, reply in texts], progress):
+        for_erm, for_fear = critic.split_layers(state)  # [T, K, d], and [T, d] at llm.layer
+        hidden.append(for_fear.to(llm.dtype).cpu())
+        readings.append(read_off(critic.erm, [for_erm]))
+    return fit_short_erm(llm, hidden, torch.cat(readings), groups, seed=seed)
 
 
-def fit_empathy(
-    llm: FrozenLLM, features: Tensor, feelings: Tensor, groups: np.ndarray, *, seed: int = 0
-) -> tuple[ReplyHead, EmpathyReport]:
-    """Fits the head once the texts are read; see `train_empathy`.
+def fit_short_erm(
+    llm: FrozenLLM,
+    hidden: Sequence[Tensor],
+    readings: Tensor,
+    groups: np.ndarray,
+    *,
+    seed: int = 0,
+) -> tuple[EmotionalRewardModel, EmpathyReport]:
+    """Fits the short ERM once the texts are read; see `train_empathy`.
 
-    Cross-entropy with the ERM's probabilities for emotions and the squared error for valence; the
-    epoch with the lowest loss on the validation texts is kept.
+    Cross-entropy with the ERM's probabilities for the emotions, and the squared error for its
+    ratings; the epoch with the lowest loss on the validation texts is kept.
 
     Args:
         llm: The frozen LM.
-        features: `[N, 2 d]` float32.
-        feelings: `[N, 5]` float32 in the order of `FEELINGS`.
+        hidden: N replies, `[T, d]` each with T >= 1, at the layer `llm.layer`.
+        readings: `[N, 9]` as `read_off` gives them.
         groups: `[N]` int; texts of one group, that is behind the same prompt, stay together.
         seed: Seed of the weights, the split and the batches.
 
     Raises:
         ValueError: If there are too few texts.
     """
-    if len(features) < FEWEST_TEXTS:
-        raise ValueError(f"{len(features)} texts are too few; give at least {FEWEST_TEXTS}")
-    generator = torch.Generator().manual_seed(seed)
+    if len(hidden) < FEWEST_TEXTS:
+        raise ValueError(f"{len(hidden)} texts are too few; give at least {FEWEST_TEXTS}")
     rows = _split(groups, seed)
-    given = {split: (features[own], feelings[own]) for split, own in rows.items()}
+    rng = np.random.default_rng(seed)
+    lengths = np.array([len(own) for own in hidden])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # dropout and weights draw from the global generator
-        head = ReplyHead(NAME, FEELINGS, llm, width=WIDTH)
-        head.mean, head.std = given["train"][0].mean(0), given["train"][0].std(0) + 1e-4
-        best, lowest = {k: v.clone() for k, v in head.state_dict().items()}, float("inf")
-        optimizer = torch.optim.AdamW(
-            head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
-        )
+        erm = short_erm(llm)
+        best, lowest = _copy(erm), float("inf")
+        optimizer = torch.optim.AdamW(erm.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
         for _ in range(EPOCHS):
-            head.train()
-            for batch in torch.randperm(len(rows["train"]), generator=generator).split(BATCH_SIZE):
+            erm.train()
+            for batch in _batches(rows["train"], lengths, rng):
                 optimizer.zero_grad()
-                _loss(head(given["train"][0][batch]), given["train"][1][batch]).backward()  # type: ignore[no-untyped-call]
+                _loss(erm, hidden, readings, batch).backward()
                 optimizer.step()
-            head.eval()
+            erm.eval()
             with torch.no_grad():
-                loss = float(_loss(head(given["validation"][0]), given["validation"][1]))
-            if loss < lowest:
-                lowest, best = loss, {k: v.clone() for k, v in head.state_dict().items()}
-    head.load_state_dict(best)
-    head.eval()
-    return head, _report(head, given)
+                losses = [
+                    len(batch) * float(_loss(erm, hidden, readings, batch))
+                    for batch in np.array_split(
+                        rows["validation"], -(-len(rows["validation"]) // BATCH_SIZE)
+                    )
+                ]
+            if sum(losses) < lowest:
+                lowest, best = sum(losses), _copy(erm)
+    erm.load_state_dict(best)
+    return erm.eval(), _report(erm, hidden, readings, rows)
 
 
-def _split(groups: np.ndarray, seed: int) -> dict[str, Tensor]:
+def _split(groups: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     """Rows of each split; groups stay whole."""
     order = np.random.default_rng(seed).permutation(int(groups.max()) + 1)
     place = np.argsort(order)[groups] / len(order)  # [N] in [0, 1)
@@ -168,26 +182,50 @@ def _split(groups: np.ndarray, seed: int) -> dict[str, Tensor]:
         "validation": (place >= HELD_OUT["test"]) & (place < edge),
         "train": place >= edge,
     }
-    return {split: torch.from_numpy(np.flatnonzero(mask)) for split, mask in where.items()}
+    return {split: np.flatnonzero(mask) for split, mask in where.items()}
 
 
-def _loss(outputs: Tensor, feelings: Tensor) -> Tensor:
-    emotions, valence = len(FELT), FEELINGS.index("valence")
-    return F.binary_cross_entropy_with_logits(
-        outputs[:, :emotions], feelings[:, :emotions]
-    ) + F.mse_loss(outputs[:, valence], feelings[:, valence])
+def _batches(
+    rows: np.ndarray, lengths: np.ndarray, rng: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """All rows in random batches of texts of nearly equal lengths."""
+    shuffled = rng.permutation(rows)
+    together = SORTED_TOGETHER * BATCH_SIZE
+    for first in range(0, len(shuffled), together):
+        part = shuffled[first : first + together]
+        part = part[lengths[part].argsort(kind="stable")]
+        for start in range(0, len(part), BATCH_SIZE):
+            yield part[start : start + BATCH_SIZE]
 
 
-@torch.no_grad()
-def _report(head: ReplyHead, given: dict[str, tuple[Tensor, Tensor]]) -> EmpathyReport:
-    features, truth = given["test"]
-    outputs = head(features)
-    read = torch.cat([outputs[:, : len(FELT)].sigmoid(), outputs[:, len(FELT) :].clamp(-1, 1)], -1)
+def _loss(
+    erm: EmotionalRewardModel, hidden: Sequence[Tensor], readings: Tensor, rows: np.ndarray
+) -> Tensor:
+    states, mask = pad([hidden[row][:, None].float() for row in rows])  # [n, T, 1, d]
+    emotions, _, ratings = erm.split(erm.outputs_of_members(states, mask).mean(0))
+    truth = readings[rows]
+    return F.binary_cross_entropy_with_logits(emotions, truth[:, : len(EMOTIONS)]) + F.mse_loss(
+        ratings, truth[:, len(EMOTIONS) :]
+    )
+
+
+def _copy(erm: EmotionalRewardModel) -> dict[str, Tensor]:
+    return {name: weight.clone() for name, weight in erm.state_dict().items()}
+
+
+def _report(
+    erm: EmotionalRewardModel,
+    hidden: Sequence[Tensor],
+    readings: Tensor,
+    rows: dict[str, np.ndarray],
+) -> EmpathyReport:
+    read = feelings_of(read_off(erm, [hidden[row][:, None].float() for row in rows["test"]]))
+    truth = feelings_of(readings[rows["test"]])
     weights = torch.tensor([WEIGHTS[name] for name in FEELINGS])
     columns = {name: (read[:, i], truth[:, i]) for i, name in enumerate(FEELINGS)}
     columns["score"] = (read @ weights, truth @ weights)
     return EmpathyReport(
-        texts={split: len(own) for split, (own, _) in given.items()},
+        texts={split: len(own) for split, own in rows.items()},
         correlation={
             name: float(torch.corrcoef(torch.stack(both))[0, 1]) for name, both in columns.items()
         },

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from erm_gym.emotion.training.pairs import Pair
-from erm_gym.feedback.heads import ReplyHead
 from erm_gym.feedback.judge import pool_reply
+from erm_gym.feedback.preference_head import PreferenceHead
 from erm_gym.feedback.reading import read_replies
-from erm_gym.feedback.users.preference import NAME, OUTPUTS
 from erm_gym.llm import FrozenLLM
 
 TEST_SHARE = 0.25
@@ -84,11 +83,11 @@ def train_preference(
     *,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[ReplyHead, PreferenceReport]:
+) -> tuple[PreferenceHead, PreferenceReport]:
     """Fits a Bradley-Terry head to pairs of replies.
 
     The probability that the first of two replies is preferred is sigmoid(m1 - m2), with a margin m
-    that is linear in the standardised features of the reply (see `ReplyHead`); fitting it is a
+    that is linear in the standardised features of the reply (see `PreferenceHead`); fitting it is a
     logistic regression on the difference of features, without intercept. The penalty is chosen
     by log loss in cross-validation over the training pairs, and the margins are then multiplied by
     the factor that makes the left-out probabilities right. The margin 0 is laid at the mean of all
@@ -119,7 +118,7 @@ def train_preference(
     features = torch.stack([pool_reply(reply) for _, reply in read])
     lengths = np.array([len(reply.split()) for reply in replies], np.float64)
     groups = np.unique([opening(pair) for pair in pairs], return_inverse=True)[1]
-    return fit_preference(llm, features, lengths, groups, seed=seed)
+    return fit_preference(features, lengths, groups, seed=seed)
 
 
 def opening(pair: Pair) -> str:
@@ -128,12 +127,11 @@ def opening(pair: Pair) -> str:
 
 
 def fit_preference(
-    llm: FrozenLLM, features: Tensor, lengths: np.ndarray, groups: np.ndarray, *, seed: int = 0
-) -> tuple[ReplyHead, PreferenceReport]:
+    features: Tensor, lengths: np.ndarray, groups: np.ndarray, *, seed: int = 0
+) -> tuple[PreferenceHead, PreferenceReport]:
     """Fits the head once the replies are read; see `train_preference`.
 
     Args:
-        llm: The frozen LM.
         features: `[2 N, 2 d]` float32; the preferred reply of each pair, then the other.
         lengths: `[2 N]` words of the replies.
         groups: `[N]` int; pairs of one group stay together.
@@ -159,13 +157,11 @@ def fit_preference(
     weight = _fit(differences[train], strength)
     margins = temperature * (differences @ weight)
 
-    head = ReplyHead(NAME, OUTPUTS, llm)
+    head = PreferenceHead(features.shape[1] // 2)
     head.mean, head.std = mean, std
-    [layer] = head.layers
-    assert isinstance(layer, torch.nn.Linear)
     with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(temperature * weight)[None])
-        layer.bias.zero_()  # the features of the training replies have mean 0, and so their margins
+        # No bias: the features of the training replies have mean 0, and so have their margins.
+        head.linear.weight.copy_(torch.from_numpy(temperature * weight)[None])
     shorter = lengths[1::2] - lengths[::2]  # [N], above 0 where the preferred reply is shorter
     shorter_is_preferred = bool(np.sign(shorter[train]).sum() >= 0)
     by_length = shorter[test] if shorter_is_preferred else -shorter[test]

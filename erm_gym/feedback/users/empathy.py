@@ -6,25 +6,28 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+from torch import Tensor
 
-from erm_gym.emotion import CriticError, EmotionalCritic, shipped_names
-from erm_gym.feedback.conversation import messages_before
+from erm_gym.emotion import CriticError, EmotionalCritic, EmotionalRewardModel, shipped_names
 from erm_gym.feedback.episode import Episode, Feedback, UserError
-from erm_gym.feedback.feelings import FEELINGS, FELT, read_feelings
-from erm_gym.feedback.heads import ReplyHead
+from erm_gym.feedback.episode_reading import messages_before, reply_states
+from erm_gym.feedback.feelings import (
+    FEELINGS,
+    critic_states,
+    feelings_of,
+    load_short_erm,
+    read_off,
+)
 from erm_gym.llm import FrozenLLM
 
-NAME = "empathy"
-WIDTH = 128
-"""Units of the head that reads for the ERM."""
 WEIGHTS = {"joy": 0.5, "curiosity": 0.2, "fear": -0.35, "anger": -0.35, "valence": 0.3}
-"""What each feeling adds to the score; the good ones and the bad ones add up to 1 each."""
+"""What each feeling adds to the score; what is good, and what is bad, adds up to 1."""
 
 
 class FeelingReader(Protocol):
     """Whatever reads feelings off replies."""
 
-    def __call__(self, episodes: Sequence[Episode]) -> np.ndarray:
+    def __call__(self, episodes: Sequence[Episode]) -> Tensor:
         """`[N, 5]` in the order of `FEELINGS`; emotions in [0, 1], valence in [-1, 1]."""
         ...
 
@@ -39,9 +42,10 @@ class EmpathyUser:
 
     Each term is a component, named for its feeling. Silence is felt as nothing: score 0.
 
-    By default a small head, trained to say what the shipped ERM says, reads it off the one layer
-    that environments keep. With `exact` the ERM itself reads its three layers, for which the LM has
-    to read the conversation again: many times the cost.
+    By default a short ERM reads the one layer that environments keep: it was trained to say what
+    the shipped ERM says, and agrees with it closely (the card in `erm_gym/feedback/weights`). With
+    `exact` the critic's own ERM reads its three layers, for which the LM has to read the
+    conversation again, at many times the cost.
 
     The ERM knows what a text expresses, and takes that for what it makes one feel: condolence,
     which speaks of sadness, scores low. English only.
@@ -63,42 +67,38 @@ class EmpathyUser:
 
         Args:
             llm: The frozen LM.
-            exact: Whether the ERM itself reads.
-            critic: Whose ERM, with `exact`: `default` for the one shipped for this LM, or whatever
-                `EmotionalCritic.from_pretrained` takes.
+            exact: Whether a critic's own ERM reads.
+            critic: Which critic, with `exact`: `default` for the one shipped for this LM, or
+                whatever `EmotionalCritic.from_pretrained` takes.
 
         Raises:
-            UserError: If there is no trained ERM for this LM, or no head.
+            UserError: If there is no trained ERM for this LM.
         """
         if exact:
             return cls(CriticReader(llm, _trained_critic(llm, critic)))
         if critic != "default":
             raise UserError(f"the user 'empathy' reads with critic={critic!r} only if exact=True")
-        again = (
-            "its ERM must be trained (erm-gym erm train) and then the head "
-            "(scripts/train_empathy.py --llm NAME), or use exact=True, or another user"
-        )
-        return cls(HeadReader(ReplyHead.for_llm(NAME, FEELINGS, llm, width=WIDTH, again=again)))
+        return cls(ShortReader(llm, load_short_erm(llm)))
 
     def __call__(self, episodes: Sequence[Episode], rng: np.random.Generator) -> list[Feedback]:
         """Reads the replies together; draws nothing from `rng`."""
-        feelings = self.reader(episodes)  # [N, 5]
+        feelings = self.reader(episodes).tolist()
         return [
             _feedback(episode.reply, row) for episode, row in zip(episodes, feelings, strict=True)
         ]
 
 
-class HeadReader:
-    """Reads feelings with a head."""
+class ShortReader:
+    """Reads feelings with an ERM of one layer."""
 
-    def __init__(self, head: ReplyHead) -> None:
-        self.head = head
+    def __init__(self, llm: FrozenLLM, erm: EmotionalRewardModel) -> None:
+        self.llm = llm
+        self.erm = erm
 
-    def __call__(self, episodes: Sequence[Episode]) -> np.ndarray:
+    def __call__(self, episodes: Sequence[Episode]) -> Tensor:
         """See `FeelingReader`."""
-        outputs = self.head.read(episodes)  # [N, 5]
-        outputs[:, : len(FELT)] = 1.0 / (1.0 + np.exp(-outputs[:, : len(FELT)].clip(-30.0, 30.0)))
-        return outputs.clip(-1.0, 1.0)
+        states = [own[:, None] for own in reply_states(self.llm, episodes)]  # [T, 1, d]
+        return feelings_of(read_off(self.erm, states))
 
 
 class CriticReader:
@@ -108,18 +108,22 @@ class CriticReader:
         self.llm = llm
         self.critic = critic
 
-    def __call__(self, episodes: Sequence[Episode]) -> np.ndarray:
+    def __call__(self, episodes: Sequence[Episode]) -> Tensor:
         """See `FeelingReader`."""
-        before = [messages_before(episode) for episode in episodes]
-        replies = [episode.reply for episode in episodes]
-        feelings: np.ndarray = read_feelings(self.llm, self.critic, before, replies).numpy()
-        return feelings
+        states = critic_states(
+            self.llm,
+            self.critic,
+            [messages_before(episode) for episode in episodes],
+            [episode.reply for episode in episodes],
+        )
+        own = [self.critic.split_layers(each)[0] for each in states]  # [T, K, d]
+        return feelings_of(read_off(self.critic.erm, own))
 
 
-def _feedback(reply: str, feelings: np.ndarray) -> Feedback:
+def _feedback(reply: str, feelings: Sequence[float]) -> Feedback:
     felt = bool(reply.strip())
     components = {
-        name: WEIGHTS[name] * float(value) if felt else 0.0
+        name: WEIGHTS[name] * value if felt else 0.0
         for name, value in zip(FEELINGS, feelings, strict=True)
     }
     return Feedback(

@@ -8,12 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from erm_gym.feedback.episode import Episode, Feedback
-from erm_gym.feedback.heads import ReplyHead
 from erm_gym.feedback.judge import is_loop
+from erm_gym.feedback.preference_head import PreferenceHead
 from erm_gym.llm import FrozenLLM
-
-NAME = "preference"
-OUTPUTS = ("margin",)
 
 
 class PreferenceUser:
@@ -29,16 +26,18 @@ class PreferenceUser:
     say nothing about replies to different prompts: what a prompt itself adds to m is the same for
     every reply to it. Text that goes in loops, and silence, score -1 (`broken`).
 
-    It was trained on 1,150 pairs about harmlessness, and is right about few more pairs than a coin:
+    It was trained on pairs about harmlessness, and is right on about two thirds of new ones:
     the card in `erm_gym/feedback/weights` has the figures.
 
     Attributes:
+        llm: The frozen LM.
         head: Reads the margin.
 
     Source: Bradley and Terry 1952; Bai et al. 2022 (the pairs); the reference level is our own.
     """
 
-    def __init__(self, head: ReplyHead) -> None:
+    def __init__(self, llm: FrozenLLM, head: PreferenceHead) -> None:
+        self.llm = llm
         self.head = head
 
     @classmethod
@@ -48,15 +47,11 @@ class PreferenceUser:
         Raises:
             UserError: If there is none for this LM.
         """
-        again = (
-            "train one with scripts/train_preference.py --llm NAME --data PAIRS.jsonl, or use "
-            "another user"
-        )
-        return cls(ReplyHead.for_llm(NAME, OUTPUTS, llm, again=again))
+        return cls(llm, PreferenceHead.for_llm(llm))
 
     def __call__(self, episodes: Sequence[Episode], rng: np.random.Generator) -> list[Feedback]:
         """Reads the replies together; draws nothing from `rng`."""
-        margins = self.head.read(episodes)[:, 0]  # [N]
+        margins = self.head.margins(self.llm, episodes)
         return [
             _feedback(episode.reply, float(margin))
             for episode, margin in zip(episodes, margins, strict=True)

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from erm_gym.feedback.conversation import messages_before
 from erm_gym.feedback.episode import Episode, Feedback, UserError
+from erm_gym.feedback.episode_reading import messages_before
 from erm_gym.llm import FrozenLLM
 
 LONGEST = 4096

@@ -24,9 +24,9 @@ class SentimentUser:
     """
 
     def __init__(self) -> None:
-        from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+        from vaderSentiment import vaderSentiment  # type: ignore[import-untyped]
 
-        self._analyzer = SentimentIntensityAnalyzer()
+        self._analyzer = vaderSentiment.SentimentIntensityAnalyzer()
 
     @classmethod
     def for_llm(cls, llm: FrozenLLM) -> SentimentUser:

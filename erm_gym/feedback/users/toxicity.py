@@ -54,7 +54,7 @@ def _classifier() -> Callable[[list[str]], np.ndarray]:
         with warnings.catch_warnings():
             # scikit-learn only warns when it reads weights of another version.
             warnings.filterwarnings("error", message="Trying to unpickle estimator")
-            from profanity_check import predict_prob
+            from profanity_check import predict_prob  # type: ignore[import-untyped]
     except (ImportError, AttributeError, UserWarning) as error:
         raise UserError(
             f"the user 'toxicity' cannot load its classifier: {error}; install alt-profanity-check "

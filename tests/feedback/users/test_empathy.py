@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from erm_gym.emotion import AFFECT, EMOTIONS, EmotionalCritic, ERMConfig
+from erm_gym.emotion import AFFECT, EMOTIONS, EmotionalCritic, EmotionalRewardModel, ERMConfig
 from erm_gym.feedback import Episode, Feedback, Prompt, UserError
-from erm_gym.feedback.feelings import FEELINGS, read_feelings
+from erm_gym.feedback.feelings import FEELINGS, critic_states, load_short_erm
 from erm_gym.feedback.reading import LONGEST_REPLY
-from erm_gym.feedback.users.empathy import WEIGHTS, EmpathyUser, HeadReader
+from erm_gym.feedback.users.empathy import WEIGHTS, EmpathyUser, ShortReader
 from erm_gym.llm import FrozenLLM, load_llm
 
 REPLIES = ["How nice!", "Shut up, I said.", "", "And so on and on " * 8]
@@ -24,9 +24,9 @@ class FakeReader:
     """Reads the feelings that it was told."""
 
     def __init__(self, *rows: Sequence[float]) -> None:
-        self.rows = np.array(rows, np.float32)
+        self.rows = torch.tensor(rows)
 
-    def __call__(self, episodes: Sequence[Episode]) -> np.ndarray:
+    def __call__(self, episodes: Sequence[Episode]) -> torch.Tensor:
         return self.rows[: len(episodes)]
 
 
@@ -56,7 +56,7 @@ def test_weights_add_up_to_one_on_both_sides() -> None:
 
 
 def test_score_by_hand() -> None:
-    rows = [(1, 1, 0, 0, 1), (0, 0, 1, 1, -1), (0, 0, 0, 0, 0), (0.4, 0.5, 0.2, 0.1, -0.3)]
+    rows = [(1.0, 1, 0, 0, 1), (0, 0, 1, 1, -1), (0, 0, 0, 0, 0), (0.4, 0.5, 0.2, 0.1, -0.3)]
     best, worst, calm, mixed = ask(EmpathyUser(FakeReader(*rows)), "a", "b", "c", "d")
     assert (best.score, worst.score, calm.score) == pytest.approx((1.0, -1.0, 0.0))
     assert dict(mixed.components) == pytest.approx(
@@ -66,56 +66,69 @@ def test_score_by_hand() -> None:
 
 
 def test_silence_is_felt_as_nothing() -> None:
-    for feedback in ask(EmpathyUser(FakeReader((1, 1, 1, 1, 1), (1, 0, 0, 0, 1))), "", "  \n"):
+    for feedback in ask(EmpathyUser(FakeReader((1.0, 1, 1, 1, 1), (1, 0, 0, 0, 1))), "", "  \n"):
         assert feedback.score == 0.0 and set(feedback.components.values()) == {0.0}
 
 
-def test_the_head_gives_logits_and_a_valence(llm: FrozenLLM) -> None:
+def by_steps(erm: EmotionalRewardModel, states: torch.Tensor) -> list[float]:
+    """Feelings after states `[T, K, d]`, read one by one: the path that acting takes."""
+    state = erm.initial_state(1)
+    for position in states:
+        _, state = erm.step(position[None], state)
+    reading = erm.read_off(state.pool)
+    emotions = dict(zip(EMOTIONS, reading.emotions[0].tolist(), strict=True))
+    valence = float(reading.affect[0, AFFECT.index("valence")]) - 3.0
+    return [*(emotions[name] for name in FEELINGS[:4]), min(1.0, max(-1.0, valence))]
+
+
+def states_of(llm: FrozenLLM, reply: str, layers: Sequence[int]) -> torch.Tensor:
+    """Hidden states `[T, K, d]` of a reply behind the prompt."""
+    start, end = llm.encode_prompt("Well?"), llm.encode_text(reply)[:LONGEST_REPLY]
+    ids = torch.tensor([start + end])
+    hidden = llm.model(input_ids=ids, output_hidden_states=True).hidden_states
+    return torch.stack([hidden[layer][0] for layer in layers], 1)[len(start) :]
+
+
+@torch.no_grad()
+def test_the_short_erm_reads_what_the_environment_keeps(llm: FrozenLLM) -> None:
     user = EmpathyUser.for_llm(llm)
-    assert isinstance(user.reader, HeadReader)
-    head = user.reader.head
-    outputs = head.read(episodes(*REPLIES))
-    expected = np.concatenate([1.0 / (1.0 + np.exp(-outputs[:, :4])), outputs[:, 4:]], -1)
-    np.testing.assert_allclose(user.reader(episodes(*REPLIES)), expected.clip(-1, 1), atol=1e-6)
+    assert isinstance(user.reader, ShortReader)
+    from_text = user.reader(episodes(*REPLIES))
+    for row, reply in zip(from_text, REPLIES, strict=True):
+        states = states_of(llm, reply, [llm.layer])
+        expected = by_steps(user.reader.erm, states) if reply else [0.0] * 5
+        torch.testing.assert_close(row, torch.tensor(expected), atol=1e-4, rtol=1e-4)
+        kept = Episode(
+            prompt=Prompt(text="Well?"),
+            reply=reply,
+            hidden=states[:, 0].numpy(),
+            llm_fingerprint=llm.fingerprint,
+        )
+        torch.testing.assert_close(user.reader([kept])[0], row, atol=1e-4, rtol=1e-4)
     assert len({each.score for each in ask(user, *REPLIES)}) == len(REPLIES)
 
 
-def test_feelings_are_what_the_erm_reads_behind_the_prompt(
-    llm: FrozenLLM, critic: EmotionalCritic
-) -> None:
-    """One text at a time, step by step, by the path that acting takes."""
-    told: list[tuple[int, int]] = []
-    feelings = read_feelings(llm, critic, ["Well?"] * 4, REPLIES, lambda *where: told.append(where))
-    assert told == [(4, 4)]
-    assert feelings[2].tolist() == [0.0] * 5
-    for row in (0, 1, 3):
-        start, end = llm.encode_prompt("Well?"), llm.encode_text(REPLIES[row])[:LONGEST_REPLY]
-        ids = torch.tensor([start + end])
-        with torch.no_grad():
-            hidden = llm.model(input_ids=ids, output_hidden_states=True).hidden_states
-            states = torch.stack([hidden[layer][0] for layer in (1, 2, 3)], 1)[len(start) :]
-            state = critic.erm.initial_state(1)
-            for position in states:
-                _, state = critic.erm.step(position[None], state)
-            reading = critic.erm.read_off(state.pool)
-        emotions = dict(zip(EMOTIONS, reading.emotions[0].tolist(), strict=True))
-        valence = float(reading.affect[0, AFFECT.index("valence")]) - 3.0
-        expected = [emotions[name] for name in FEELINGS[:4]] + [min(1.0, max(-1.0, valence))]
-        torch.testing.assert_close(feelings[row], torch.tensor(expected), atol=1e-4, rtol=1e-4)
-    assert float(feelings[[0, 1, 3]].std(0).min()) > 1e-5
-
-
+@torch.no_grad()
 def test_the_exact_user_reads_with_any_trained_critic(
     llm: FrozenLLM, critic: EmotionalCritic, tmp_path: Path
 ) -> None:
     critic.save_pretrained(tmp_path)
     user = EmpathyUser.for_llm(llm, exact=True, critic=str(tmp_path))
-    expected = read_feelings(llm, critic, ["Well?"] * 4, REPLIES)
-    for row, feedback in zip(expected, ask(user, *REPLIES), strict=True):
+    for reply, feedback in zip(REPLIES, ask(user, *REPLIES), strict=True):
+        states = states_of(llm, reply, critic.config.erm.layers)
+        expected = by_steps(critic.erm, states) if reply else [0.0] * 5
         assert dict(feedback.components) == pytest.approx(
-            {name: WEIGHTS[name] * float(v) for name, v in zip(FEELINGS, row, strict=True)},
-            abs=1e-5,
+            {name: WEIGHTS[name] * v for name, v in zip(FEELINGS, expected, strict=True)}, abs=1e-4
         )
+
+
+def test_states_for_training_hold_both_readings(llm: FrozenLLM, critic: EmotionalCritic) -> None:
+    told: list[tuple[int, int]] = []
+    states = critic_states(llm, critic, ["Well?"] * 4, REPLIES, lambda *where: told.append(where))
+    assert told == [(4, 4)]
+    for reply, own in zip(REPLIES, states, strict=True):
+        expected = states_of(llm, reply, critic.config.layers)
+        torch.testing.assert_close(own, expected, atol=1e-3, rtol=1e-3)
 
 
 def test_errors_name_the_fix(
@@ -134,10 +147,12 @@ def test_errors_name_the_fix(
     monkeypatch.setattr(llm, "name", "stranger")
     with pytest.raises(UserError, match=r"'empathy'.*erm-gym erm train.*exact=True"):
         EmpathyUser.for_llm(llm)
+    with pytest.raises(UserError, match=f"'empathy' cannot read its weights {tmp_path}"):
+        load_short_erm(llm, tmp_path)
 
 
 @pytest.mark.real_model
-def test_the_shipped_head_and_the_erm_agree() -> None:
+def test_the_shipped_short_erm_and_the_erm_agree() -> None:
     llm = load_llm("smollm2-135m", dtype="bfloat16")
     replies = [
         "Thank you so much, that is wonderful news! I love it!",

@@ -411,4 +411,4 @@ def test_options(llm: FrozenLLM) -> None:
         ({"becomes": "wizard"}, "unknown persona 'wizard'"),
     ):
         with pytest.raises(UserError, match=message):
-            OutcomeUser.for_llm(llm, **options)  # type: ignore[arg-type]
+            OutcomeUser.for_llm(llm, **options)

@@ -17,10 +17,10 @@ class FakeHead:
     """Reads the margins that it was told."""
 
     def __init__(self, *margins: float) -> None:
-        self.margins = np.array(margins, np.float32)[:, None]
+        self.told = np.array(margins, np.float32)
 
-    def read(self, episodes: list[Episode]) -> np.ndarray:
-        return self.margins[: len(episodes)]
+    def margins(self, llm: FrozenLLM, episodes: list[Episode]) -> np.ndarray:
+        return self.told[: len(episodes)]
 
 
 def ask(user: PreferenceUser, *replies: str) -> list[Feedback]:
@@ -28,18 +28,18 @@ def ask(user: PreferenceUser, *replies: str) -> list[Feedback]:
     return user(episodes, np.random.default_rng(0))
 
 
-def test_score_by_hand() -> None:
+def test_score_by_hand(llm: FrozenLLM) -> None:
     head: Any = FakeHead(0.0, math.log(3.0), -math.log(3.0), 100.0)
-    feedback = ask(PreferenceUser(head), "one", "two", "three", "four")
+    feedback = ask(PreferenceUser(llm, head), "one", "two", "three", "four")
     # sigmoid(log 3) = 3/4, and twice that less 1 is 1/2
     assert [each.score for each in feedback] == pytest.approx([0.0, 0.5, -0.5, 1.0])
     for each in feedback:
         assert dict(each.components) == {"preference": each.score, "broken": 0.0}
 
 
-def test_loops_and_silence_are_broken_whatever_the_margin() -> None:
+def test_loops_and_silence_are_broken_whatever_the_margin(llm: FrozenLLM) -> None:
     head: Any = FakeHead(5.0, 5.0, 5.0)
-    for each in ask(PreferenceUser(head), "no no no no no", "", "  \n"):
+    for each in ask(PreferenceUser(llm, head), "no no no no no", "", "  \n"):
         assert each == Feedback(score=-1.0, components={"preference": 0.0, "broken": -1.0})
 
 

@@ -155,7 +155,7 @@ def test_the_model_is_frozen_and_options_are_checked(llm: FrozenLLM, folder: Pat
         ({"model": str(folder), "label": "good"}, "one output, and label='good'"),
     ):
         with pytest.raises(UserError, match=message):
-            RewardModelUser.for_llm(llm, **options)  # type: ignore[arg-type]
+            RewardModelUser.for_llm(llm, **options)
 
 
 def test_an_answer_that_is_no_number_names_the_prompt(llm: FrozenLLM, folder: Path) -> None:

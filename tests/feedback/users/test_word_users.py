@@ -74,7 +74,7 @@ def test_sentiment_by_hand(llm: FrozenLLM, reply: str, valence: float) -> None:
 
 
 def test_toxicity_is_the_probability(llm: FrozenLLM) -> None:
-    from profanity_check import predict_prob
+    from profanity_check import predict_prob  # type: ignore[import-untyped]
 
     for p, feedback in zip(
         predict_prob([KIND, RUDE]), ask(ToxicityUser.for_llm(llm), [KIND, RUDE]), strict=True
