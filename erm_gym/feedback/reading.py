@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from erm_gym.llm import FrozenLLM, read_layers
+from erm_gym.llm.frozen import Messages
 
 LONGEST_REPLY = 64
 """Tokens of a reply that are read by default; what comes after them is not."""
@@ -15,7 +16,7 @@ TEXTS_PER_REPORT = 256
 
 def read_replies(
     llm: FrozenLLM,
-    prompts: Sequence[str],
+    prompts: Sequence[Messages],
     replies: Sequence[str],
     progress: Callable[[int, int], None] = lambda done, total: None,
     *,
@@ -26,7 +27,7 @@ def read_replies(
 
     Args:
         llm: The frozen LM.
-        prompts: N prompts.
+        prompts: N prompts, or conversations so far as `{"role", "content"}` messages.
         replies: N replies; they may be empty.
         progress: Called with the number of texts that are read, and N.
         longest: How many tokens of each reply are read.
