@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from erm_gym.feedback.episode import Episode
 from erm_gym.feedback.episode_reading import reply_states
 from erm_gym.feedback.head_files import SHIPPED, load_head
-from erm_gym.feedback.judge import pool_reply
+from erm_gym.feedback.reading import LONGEST_REPLY
 from erm_gym.llm import FrozenLLM
 
 NAME = "preference"
@@ -76,7 +76,7 @@ class PreferenceHead(nn.Module):
     @torch.no_grad()
     def margins(self, llm: FrozenLLM, episodes: Sequence[Episode]) -> np.ndarray:
         """Margins `[N]` float32 of finished replies; 0 is an ordinary reply."""
-        features = torch.stack([pool_reply(states) for states in reply_states(llm, episodes)])
+        features = torch.stack([mean_and_last(states) for states in reply_states(llm, episodes)])
         margins: np.ndarray = self(features).numpy()
         return margins
 
@@ -84,3 +84,18 @@ class PreferenceHead(nn.Module):
         """Same as `forward`."""
         margins: Tensor = super().__call__(*args)
         return margins
+
+
+def mean_and_last(hidden: Tensor) -> Tensor:
+    """Features of a reply: the mean of its states and the last one.
+
+    Args:
+        hidden: `[T, d]`, one state per token of the reply; only the first `LONGEST_REPLY` count.
+
+    Returns:
+        `[2 d]` float32; zeros for a reply without tokens.
+    """
+    read = hidden[:LONGEST_REPLY].float()  # [T, d]
+    if not len(read):
+        return read.new_zeros(2 * read.shape[1])
+    return torch.cat([read.mean(dim=0), read[-1]])

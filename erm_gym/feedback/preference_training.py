@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from erm_gym.emotion.training.pairs import Pair
-from erm_gym.feedback.judge import pool_reply
-from erm_gym.feedback.preference_head import PreferenceHead
+from erm_gym.feedback.preference_head import PreferenceHead, mean_and_last
 from erm_gym.feedback.reading import read_replies
 from erm_gym.llm import FrozenLLM
 
@@ -115,7 +114,7 @@ def train_preference(
     replies = [reply for pair in pairs for reply in (pair.chosen, pair.rejected)]
     prompts = [pair.prompt for pair in pairs for _ in range(2)]
     read = read_replies(llm, prompts, replies, progress)
-    features = torch.stack([pool_reply(reply) for _, reply in read])
+    features = torch.stack([mean_and_last(reply) for _, reply in read])
     lengths = np.array([len(reply.split()) for reply in replies], np.float64)
     groups = np.unique([opening(pair) for pair in pairs], return_inverse=True)[1]
     return fit_preference(features, lengths, groups, seed=seed)

@@ -11,8 +11,7 @@ import torch
 from erm_gym.feedback import Episode, Prompt, UserError
 from erm_gym.feedback.episode_reading import reply_states
 from erm_gym.feedback.head_files import SHIPPED, save_head
-from erm_gym.feedback.judge import pool_reply
-from erm_gym.feedback.preference_head import NAME, PreferenceHead
+from erm_gym.feedback.preference_head import NAME, PreferenceHead, mean_and_last
 from erm_gym.llm import FrozenLLM
 
 EPISODES = [Episode(prompt=Prompt(text="Hi"), reply=reply) for reply in ("Well.", "No, no", "")]
@@ -31,7 +30,7 @@ def test_margins_by_hand(llm: FrozenLLM, head: PreferenceHead) -> None:
     assert margins.shape == (3,) and margins.dtype == np.float32
     weight = head.state_dict()["linear.weight"][0]
     for margin, states in zip(margins, reply_states(llm, EPISODES), strict=True):
-        expected = float(((pool_reply(states) - 2.0) / 4.0 * weight).sum()) + 0.5
+        expected = float(((mean_and_last(states) - 2.0) / 4.0 * weight).sum()) + 0.5
         assert margin == pytest.approx(expected, abs=1e-4)
     assert np.ptp(margins) > 1e-3
 

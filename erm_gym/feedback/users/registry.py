@@ -15,9 +15,15 @@ from erm_gym.llm import FrozenLLM
 from erm_gym.llm.suggestion import suggest
 
 BUILT_IN: dict[str, str] = {
+    "empathy": "erm_gym.feedback.users.empathy:EmpathyUser",
     "judge": "erm_gym.feedback.users.chat_judge:JudgeUser",
+    "outcome": "erm_gym.feedback.users.outcome:OutcomeUser",
+    "preference": "erm_gym.feedback.users.preference:PreferenceUser",
     "remote": "erm_gym.feedback.users.remote:RemoteUser",
+    "reward-model": "erm_gym.feedback.users.reward_model:RewardModelUser",
     "risk-averse": "erm_gym.feedback.risk_averse:RiskAverseUser",
+    "sentiment": "erm_gym.feedback.users.sentiment:SentimentUser",
+    "toxicity": "erm_gym.feedback.users.toxicity:ToxicityUser",
 }
 """The package's own users by name; each is imported when it is asked for."""
 REMOTE = "remote"
