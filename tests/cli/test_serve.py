@@ -18,8 +18,10 @@ from erm_gym.feedback.users.remote import RemoteUser
 from erm_gym.llm import load_llm
 
 PROGRAM = """
+import signal
 from rich.console import Console
 from erm_gym.cli.serve import ServeUser
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal
 outcome = ServeUser(user="risk-averse", port=0, llm="tiny").run(Console(width=200))
 print(outcome.exit_code, outcome.result["user"])
 """

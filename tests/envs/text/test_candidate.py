@@ -473,7 +473,7 @@ def test_after_a_failing_user_a_reset_begins_anew(llm: FrozenLLM) -> None:
     [
         ([], "gave 0 answers to 1 episodes"),
         ([0.5], "answered 0.5 to the prompt 'Hi'; expected a Feedback"),
-        (None, "failed in a batch that starts with 'Hi'"),
+        (None, "failed at the prompt 'Hi'"),
     ],
 )
 def test_an_answer_of_the_wrong_kind_is_named(llm: FrozenLLM, answers: Any, message: str) -> None:

@@ -395,6 +395,7 @@ def test_so_many_requests_at_a_time(
 def test_an_interrupt_ends_the_wait_at_once(
     llm: FrozenLLM, scripted: Scripted, answer: Any
 ) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal
     server = scripted(
         lambda number, body: answer(body=by_length(body), delay=20.0 if number < 2 else 0.0)
     )
@@ -407,8 +408,11 @@ def test_an_interrupt_ends_the_wait_at_once(
 
     threading.Thread(target=interrupt).start()
     began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        ask(user)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            ask(user)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert time.monotonic() - began < 10.0
     assert [feedback.score for feedback in ask(user)] == [0.0, 0.1, 0.2]
 
