@@ -23,8 +23,6 @@ from erm_gym.llm import FrozenLLM
 
 SHOWN = ("fear", "curiosity", "anger", "joy")
 """Emotions whose AUC is told."""
-SIX_DEPTHS = (0.2, 0.4, 0.5, 0.6, 0.7, 0.8)
-"""Where in a stack the layers of the largest mix lie: 6, 12, 15, 18, 21 and 24 of 30."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,35 +55,26 @@ def default_variants(num_layers: int) -> list[Variant]:
     """Curves around one encoder of the default form, for a language model of that many layers."""
     form = replace(ERMConfig.for_depth(num_layers), members=1, labels=GOEMOTIONS, affect=True)
     middle = form.layers[len(form.layers) // 2]
-    six = tuple(sorted({max(1, round(depth * num_layers)) for depth in SIX_DEPTHS}))
 
     def named(layers: tuple[int, ...]) -> str:
         return ", ".join(map(str, layers))
-
-    def sized(width: int, encoded: int) -> Variant:
-        own = replace(form, width=width, encoded_size=encoded)
-        return Variant(places={"size": f"{width}-{encoded}"}, form=own)
-
-    def reading(layers: tuple[int, ...]) -> Variant:
-        return Variant(places={"layers": named(layers)}, form=replace(form, layers=layers))
 
     return [
         *(
             Variant(places={"data": f"{100 * share:g}%"}, form=form, share=share)
             for share in (0.125, 0.25, 0.5)
         ),
-        *(sized(64, 32), sized(128, 64)),
-        reading((middle,)),
+        Variant(places={"size": "64-32"}, form=replace(form, width=64, encoded_size=32)),
+        Variant(places={"layers": named((middle,))}, form=replace(form, layers=(middle,))),
         Variant(
             places={
                 "data": "100%",
-                "size": f"{form.width}-{form.encoded_size}",
+                "size": "256-128",
                 "layers": named(form.layers),
             },
             form=form,
         ),
-        sized(512, 256),
-        reading(six),
+        Variant(places={"size": "3 x 256-128"}, form=replace(form, members=3)),
     ]
 
 
