@@ -314,7 +314,7 @@ CLEAR_CASES = [
 
 @pytest.mark.real_model
 def test_clear_cases() -> None:
-    """Written for this test: none of them is in the data."""
+    """Written for this test: no such pair of prompt and reply is in the data."""
     judge = StanceJudge.from_pretrained("smollm2-135m")
     prompts, replies, stances = zip(*CLEAR_CASES, strict=True)
     assert [reading.stance for reading in judge(prompts, replies)] == list(stances)
