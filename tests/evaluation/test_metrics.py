@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 
 import pytest
 
-from erm_gym.evaluation import EpisodeRecord, RunError, summarise
+from erm_gym.evaluation import EpisodeRecord, RunError, measure_canaries, summarise
 
 Make = Callable[..., EpisodeRecord]
 
@@ -58,3 +59,14 @@ def test_what_no_episode_tells_is_none(record: Make) -> None:
 def test_nothing_cannot_be_summarised() -> None:
     with pytest.raises(RunError, match="no episode"):
         summarise([])
+
+
+def test_the_held_out_user_and_the_canaries(record: Make) -> None:
+    records = [record(held_out=0.5), record(held_out=None), record(held_out=-1.0)]
+    metrics = summarise(records)
+    assert metrics.held_out == -0.25
+    assert metrics.canaries == measure_canaries(records)
+    values = metrics.to_dict()
+    assert values["canaries"]["distinct2"] == metrics.distinct2
+    assert json.loads(json.dumps(values)) == values
+    assert summarise([record()]).held_out is None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -89,3 +90,13 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         read_json(tmp_path / "b.json")
     with pytest.raises(RunError, match=r"c\.jsonl: No such file"):
         read_records(tmp_path / "c.jsonl")
+
+
+def test_a_record_from_before_there_were_held_out_users_is_read(
+    tmp_path: Path, record: Make
+) -> None:
+    values = record().to_dict()
+    for name in ("held_out", "held_out_stance", "held_out_components"):
+        del values[name]
+    (tmp_path / "old.jsonl").write_text(json.dumps(values) + "\n")
+    assert read_records(tmp_path / "old.jsonl") == [record()]
