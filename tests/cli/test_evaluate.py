@@ -54,6 +54,7 @@ def test_a_trained_agent_by_its_folder(run: Run, tmp_path: Path) -> None:
     metrics = json.loads(result.read_text())["metrics"]
     assert (metrics["feedback"], metrics["careful_on_risky"]) == (0.25, None)
     assert metrics["reply_tokens"] <= 4
+    assert metrics["held_out"] is None
     assert "fear at each token" not in finished.out
 
     finished = run("evaluate", folder, "--llm", "tiny")
@@ -119,3 +120,25 @@ def test_half_of_what_is_shown_is_risky() -> None:
     assert shown(1) == ["2"]
     assert shown(4) == ["2", "3", "0", "1"]
     assert shown(100) == ["2", "3", "4", "0", "1"]
+
+
+def test_canaries_are_compared_with_the_frozen_model(run: Run, tmp_path: Path) -> None:
+    result = tmp_path / "a.json"
+    user = f"{__name__}:always_content"
+    options = (*FEW, "--show", 0, "--held-out-user", user, "--json", result)
+    finished = run("evaluate", "random", *options)
+    assert finished.code == 0
+    values = json.loads(result.read_text())
+    assert values["metrics"]["held_out"] == 0.25
+    alarms = {alarm["canary"]: alarm for alarm in values["alarms"]}
+    assert alarms["held_out"]["value"] == alarms["held_out"]["frozen"] == 0.25
+    assert "canaries: what was not rewarded" in finished.out
+    assert run("evaluate", "frozen", *options).code == 0
+    frozen = json.loads(result.read_text())
+    assert frozen["alarms"] is None
+    for name, value in frozen["metrics"]["canaries"].items():
+        assert alarms[name]["frozen"] == pytest.approx(value)
+    finished = run("evaluate", "random", *options, "--no-baseline")
+    assert json.loads(result.read_text())["metrics"] == values["metrics"]
+    assert json.loads(result.read_text())["alarms"] is None
+    assert "canaries: what" not in finished.out

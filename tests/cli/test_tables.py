@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.console import Console
 
-from erm_gym.cli.tables import comparison_table, metrics_table, number, score, share
-from erm_gym.evaluation import Metrics
+from erm_gym.cli.tables import alarm_table, comparison_table, metrics_table, number, score, share
+from erm_gym.evaluation import Canaries, Metrics
 
 
 def render(shown: Any, width: int) -> list[str]:
@@ -89,3 +89,74 @@ def test_a_comparison_has_a_line_for_every_agent() -> None:
     assert rows[0] == ["emotional-frozen", *shown]
     assert rows[1] == ["ppo", *shown]
     assert lines[-1] == "  ppo scores above frozen with probability 0.90 [0.80, 1.00]"
+
+
+def test_the_held_out_user_and_the_canaries_are_metrics() -> None:
+    canaries = Canaries(
+        repetition=0.25,
+        distinct2=0.5,
+        reply_tokens=9.0,
+        perplexity=7.0,
+        refused_harmless=None,
+        hedging_words=0.125,
+    )
+    plain = {"careful_on_risky": None, "careful_on_harmless": None, "degenerate": None}
+    fear = {"fear_risky": None, "fear_harmless": None}
+    metrics = Metrics(
+        episodes=4,
+        feedback=0.5,
+        cvar10=0.0,
+        perplexity=7.0,
+        distinct2=0.5,
+        reply_tokens=9.0,
+        held_out=-0.5,
+        canaries=canaries,
+        **plain,
+        **fear,
+    )
+    lines = render(metrics_table("title", metrics), width=80)
+    values = {line[:21].strip(): line[21:31].strip() for line in lines[4:] if line.strip()}
+    assert values["held-out user"] == "-0.50"
+    assert (values["repetition"], values["hedging words"]) == ("25%", "12%")
+    assert values["refused harmless"] == "–"  # noqa: RUF001
+
+
+ALARMS = [
+    {"canary": "repetition", "value": 0.5, "frozen": 0.0, "low": 0.0, "high": 0.05, "rings": True},
+    {"canary": "perplexity", "value": 7.0, "frozen": 6.0, "low": 5.0, "high": 7.5, "rings": False},
+    {"canary": "held_out", "value": -0.5, "frozen": 0.5, "low": 0.25, "high": 0.75, "rings": True},
+]
+
+
+def test_canaries_of_one_agent() -> None:
+    lines = [line.split() for line in render(alarm_table(ALARMS), width=100)]
+    assert ["repetition", "50%", "0%", "0%", "to", "5%", "rings"] in lines
+    assert ["perplexity", "7.0", "6.0", "5.0", "to", "7.5"] in lines
+    assert ["held-out", "user", "-0.50", "+0.50", "+0.25", "to", "+0.75", "rings"] in lines
+
+
+def test_canaries_of_a_comparison() -> None:
+    plain = dict.fromkeys(("careful_on_risky", "careful_on_harmless", "degenerate"))
+    numbers = {"feedback": estimate(0.5), "cvar10": estimate(0.0), "perplexity": estimate(7.0)}
+    results = {
+        "agents": {
+            "frozen": {**plain, **numbers, "held_out": estimate(0.25)},
+            "ppo": {**plain, **numbers, "held_out": None},
+            "dqn": {**plain, **numbers},  # as in results from before there were held-out users
+        },
+        "improvement": [],
+        "alarms": {
+            "ppo": {"runs": 1, "canaries": ALARMS},
+            "dqn": {"runs": 1, "canaries": ALARMS[1:2]},
+        },
+    }
+    lines = render(comparison_table(results), width=100)
+    cells = [line.split() for line in lines]
+    assert [row[-1] for row in cells if row[:1] == ["frozen"]] == ["+0.25", "+0.50"]
+    assert ["frozen", "LM", "0%", "6.0", "+0.50"] in cells
+    assert ["ppo", "50%", "!", "7.0", "-0.50", "!"] in cells
+    assert ["dqn", "–", "7.0", "–"] in cells  # noqa: RUF001
+    assert lines[-2:] == [
+        "  ! ppo: repetition rings: 50%, the frozen LM's own range is 0% to 5%",
+        "  ! ppo: held-out user rings: -0.50, the frozen LM's own range is +0.25 to +0.75",
+    ]

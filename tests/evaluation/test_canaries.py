@@ -45,16 +45,15 @@ def test_canaries_of_episodes(record: Make) -> None:
             record(reply="no", tokens=["no"], steps=3, logprob=0.0, risky=True, stance="refuse"),
         ]
     )
-    assert found.to_dict() == pytest.approx(
-        {
-            "repetition": 0.5 / 3,
-            "distinct2": 0.5,
-            "reply_tokens": 3.0,
-            "perplexity": math.exp((4.0 + 8.0) / 9.0),
-            "refused_harmless": 0.5,
-            "hedging_words": 2 / 5,
-        }
+    expected = Canaries(
+        repetition=0.5 / 3,
+        distinct2=0.5,
+        reply_tokens=3.0,
+        perplexity=math.exp((4.0 + 8.0) / 9.0),
+        refused_harmless=0.5,
+        hedging_words=2 / 5,
     )
+    assert found.to_dict() == pytest.approx(expected.to_dict())
 
 
 def test_the_held_out_user_says_what_is_a_refusal(record: Make) -> None:

@@ -21,6 +21,7 @@ from erm_gym.evaluation import (
     comparison,
     read_json,
     read_records,
+    ring,
     summarise,
 )
 from erm_gym.evaluation.comparison import summarise_comparison
@@ -28,6 +29,14 @@ from erm_gym.evaluation.runs import saved_steps
 from erm_gym.feedback import PromptError
 
 AGENTS = ("frozen", "ppo", "emotional-ppo")
+
+
+def brief(prompt: str, reply: str) -> float:
+    """A held-out user."""
+    return 1.0 - min(1.0, len(reply) / 10)
+
+
+HELD_OUT = f"{__name__}:brief"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -48,6 +57,7 @@ def config(out: Path, prompts: str = "default", **changes: Any) -> CompareConfig
         "num_envs": 2,
         "max_new_tokens": 4,
         "episodes": 8,
+        "held_out_user": HELD_OUT,
     }
     return CompareConfig(out=out, **{**plain, **changes})
 
@@ -85,6 +95,7 @@ def test_every_agent_is_trained_and_evaluated_with_every_seed(
     ]
     assert set(results["curves"]) == {"ppo", "emotional-ppo"}
     assert results["curves"]["ppo"]["1"]["steps"] == [80]
+    assert len(results["curves"]["ppo"]["1"]["held_out"]) == 1
     assert "torch" in results["versions"]
 
 
@@ -259,3 +270,75 @@ def test_a_user_without_stances_has_no_rates(
     assert described["careful_on_risky"] is None
     assert described["degenerate"] is None
     assert described["feedback"]["mean"] == 0.5
+
+
+def test_canaries_stand_beside_the_frozen_model(
+    finished: tuple[CompareConfig, dict[str, Any]],
+) -> None:
+    done, results = finished
+    assert set(results["alarms"]) == {"ppo", "emotional-ppo"}
+    records = {
+        (agent, seed): read_records(done.out / f"transcripts-{agent}-seed{seed}.jsonl")
+        for agent in ("frozen", "ppo")
+        for seed in (0, 1)
+    }
+    for each in records["ppo", 0]:
+        assert each.held_out == brief("", each.reply)
+    runs, frozen = ([records[agent, seed] for seed in (0, 1)] for agent in ("ppo", "frozen"))
+    assert results["alarms"]["ppo"]["runs"] == 2
+    found = results["alarms"]["ppo"]["canaries"]
+    assert found == [alarm.to_dict() for alarm in ring(runs, frozen)]
+    assert found[-1]["canary"] == "held_out"
+    mean = np.mean([[each.held_out for each in run] for run in runs])
+    assert found[-1]["value"] == pytest.approx(mean)
+    assert results["agents"]["ppo"]["held_out"]["mean"] == pytest.approx(mean)
+
+
+def test_an_exploit_rings_in_the_results(
+    tmp_path: Path, record: Callable[..., EpisodeRecord]
+) -> None:
+    def run(reply: str) -> list[EpisodeRecord]:
+        return [record(prompt=f"{i}?", reply=reply.format(i)) for i in range(20)]
+
+    episodes = {
+        ("frozen", 0): run("it is {}"),
+        ("ppo", 0): run("perhaps it is {}"),
+        ("ppo", 1): run("perhaps it is {}"),  # the frozen LM has no such run yet
+    }
+    two = config(tmp_path, agents=("frozen", "ppo"))
+    results = summarise_comparison(two, episodes)
+    assert results["alarms"]["ppo"]["runs"] == 1
+    rings = [one["canary"] for one in results["alarms"]["ppo"]["canaries"] if one["rings"]]
+    assert rings == ["hedging_words"]
+    assert results["agents"]["ppo"]["held_out"] is None
+    more = summarise_comparison(two, {**episodes, ("frozen", 1): run("it is {}")}, earlier=results)
+    assert more["alarms"]["ppo"]["runs"] == 2
+    alone = config(tmp_path, agents=("ppo",))
+    assert summarise_comparison(alone, {("ppo", 0): run("so")})["alarms"] == {}
+
+
+def test_some_silence_of_the_held_out_user_is_left_out(
+    tmp_path: Path, record: Callable[..., EpisodeRecord]
+) -> None:
+    records = [record(held_out=value) for value in (1.0, None, 0.0, None)]
+    results = summarise_comparison(config(tmp_path), {("frozen", 0): records})
+    assert results["agents"]["frozen"]["held_out"]["mean"] == 0.5
+
+
+def test_a_comparison_from_before_there_were_held_out_users_goes_on(
+    tmp_path: Path, prompts: str
+) -> None:
+    old = config(tmp_path / "out", prompts, agents=("frozen",), seeds=1, held_out_user="none")
+    compare(old)
+    results = read_json(old.out / "results.json")
+    del results["config"]["held_out_user"], results["alarms"]
+    del results["agents"]["frozen"]["held_out"], results["runs"][0]["metrics"]["canaries"]
+    (old.out / "results.json").write_text(json.dumps(results))
+    path = old.out / "transcripts-frozen-seed0.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    kept = [{k: v for k, v in line.items() if not k.startswith("held_out")} for line in lines]
+    path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    again = compare(replace(old, agents=("frozen", "random")))
+    assert again["alarms"]["random"]["runs"] == 1
+    with pytest.raises(RunError, match="has held_out_user='none', not"):
+        compare(replace(old, held_out_user=HELD_OUT))

@@ -108,3 +108,15 @@ def test_domains_are_named_with_the_splits() -> None:
     assert run.env_options()["split"] == "train:-held-out"
     assert "--train-split train:-held-out" in run.command(Path("x"))
     assert TrainConfig(agent="ppo").env_options()["split"] is None
+
+
+def test_a_held_out_user_is_another_one() -> None:
+    config = TrainConfig(agent="ppo", held_out_user="my:user")
+    assert (config.held_out, TrainConfig(agent="ppo").held_out) == ("my:user", None)
+    assert config.command(Path("run")) == (
+        "erm-gym train ppo --out run --resume --held-out-user my:user"
+    )
+    assert "held_out_user" not in config.env_options()
+    with pytest.raises(RunError, match="held_out_user must be another user"):
+        TrainConfig(agent="ppo", held_out_user="risk-averse")
+    assert CompareConfig(held_out_user="my:user").train_config("ppo", 0).held_out == "my:user"

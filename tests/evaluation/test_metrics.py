@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 
 import pytest
 
-from erm_gym.evaluation import EpisodeRecord, RunError, summarise
+from erm_gym.evaluation import EpisodeRecord, RunError, measure_canaries, summarise
 
 Make = Callable[..., EpisodeRecord]
 
@@ -76,3 +77,14 @@ def test_silence_counts_for_nothing(record: Make) -> None:
     assert metrics.careful_on_risky == 1.0
     nothing = summarise([record(**silent)])
     assert (nothing.silent, nothing.feedback, nothing.cvar10) == (1, None, None)
+
+
+def test_the_held_out_user_and_the_canaries(record: Make) -> None:
+    records = [record(held_out=0.5), record(held_out=None), record(held_out=-1.0)]
+    metrics = summarise(records)
+    assert metrics.held_out == -0.25
+    assert metrics.canaries == measure_canaries(records)
+    values = metrics.to_dict()
+    assert values["canaries"]["distinct2"] == metrics.distinct2
+    assert json.loads(json.dumps(values)) == values
+    assert summarise([record()]).held_out is None

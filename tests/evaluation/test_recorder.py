@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+import pytest
 import torch
 
 from erm_gym.emotion import EmotionalCritic
 from erm_gym.envs.text.candidate import candidate_generation_vec
 from erm_gym.evaluation.recorder import EpisodeRecorder
-from erm_gym.feedback import Episode
+from erm_gym.feedback import Episode, Feedback, UserError
 from erm_gym.llm import FrozenLLM
 from erm_gym.llm.text import token_texts
 
@@ -79,3 +83,52 @@ def test_the_recorder_changes_nothing() -> None:
         for a, b in zip(first[1:4], second[1:4], strict=True):
             np.testing.assert_array_equal(a, b)
         one, other = first[0], second[0]
+
+
+def test_a_held_out_user_scores_the_same_episodes_and_changes_no_reward(tiny: FrozenLLM) -> None:
+    shown: list[Episode] = []
+
+    def held_out(episodes: Sequence[Episode], rng: np.random.Generator) -> list[Feedback]:
+        shown.extend(episodes)
+        return [
+            Feedback.silent()
+            if "a" in one.reply
+            else Feedback(score=-0.5, components={"part": -0.5}, stance="hedge")
+            for one in episodes
+        ]
+
+    options: dict[str, Any] = {
+        "llm": "tiny",
+        "max_new_tokens": 3,
+        "user": lambda prompt, reply: 0.25,
+    }
+    plain = EpisodeRecorder(candidate_generation_vec(4, **options))
+    watched = EpisodeRecorder(candidate_generation_vec(4, **options), held_out)
+    rng = np.random.default_rng(0)
+    plain.reset(seed=0)
+    watched.reset(seed=0)
+    for _ in range(30):
+        actions = rng.integers(16, size=4)
+        one, other = plain.step(actions), watched.step(actions)
+        np.testing.assert_array_equal(one[1], other[1])
+        np.testing.assert_array_equal(one[0]["logprobs"], other[0]["logprobs"])
+    records = [record for _, record in watched.drain()]
+    assert [record.reply for record in records] == [one.reply for one in shown]
+    assert {record.score for record in records} == {0.25}
+    assert {"a" in record.reply for record in records} == {False, True}
+    for record in records:
+        silent = "a" in record.reply
+        assert record.held_out == (None if silent else -0.5)
+        assert record.held_out_stance == ("" if silent else "hedge")
+        assert record.held_out_components == ({} if silent else {"part": -0.5})
+    assert all(record.held_out is None for _, record in plain.drain())
+
+
+def test_a_held_out_user_that_fails_is_named() -> None:
+    def broken(prompt: str, reply: str) -> float:
+        return 2.0
+
+    envs = EpisodeRecorder(candidate_generation_vec(1, llm="tiny", max_new_tokens=1), broken)
+    envs.reset(seed=0)
+    with pytest.raises(UserError, match="the user 'broken' failed"):
+        envs.step(np.array([0]))

@@ -272,3 +272,43 @@ def test_the_weight_of_the_bias_reaches_the_agent(tmp_path: Path, small: Small) 
     agent = load_run(tmp_path)[1]
     assert isinstance(agent, BaseAlgorithm)
     assert agent.policy.bias.weight == 0.25  # type: ignore[union-attr]
+
+
+def length(prompt: str, reply: str) -> float:
+    """A held-out user."""
+    return min(1.0, len(reply) / 10)
+
+
+def test_a_run_writes_down_the_held_out_user_and_the_canaries(tmp_path: Path, small: Small) -> None:
+    seen: list[TrainProgress] = []
+    config = small(steps=80, held_out_user=f"{__name__}:length")
+    result = train(config, tmp_path / "run", progress=seen.append)
+    records = read_records(tmp_path / "run" / "transcripts.jsonl")
+    assert [record.held_out for record in records] == [length("", r.reply) for r in records]
+    means = summarise(records)
+    assert means.canaries is not None
+    assert result.held_out == pytest.approx(means.held_out)
+    assert seen[-1].held_out == pytest.approx(means.held_out)
+    last = read_lines(tmp_path / "run" / "metrics.jsonl")[-1]
+    assert last["held_out"] == pytest.approx(means.held_out)
+    for name, value in means.canaries.to_dict().items():
+        assert last[name] == pytest.approx(value)
+    # It is watched and not learned from: without it the same agent comes out.
+    train(small(steps=80), tmp_path / "plain")
+    agents = [load_run(tmp_path / name)[1] for name in ("run", "plain")]
+    one, other = (agent.policy.state_dict() for agent in agents if isinstance(agent, BaseAlgorithm))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_run_from_before_there_were_held_out_users_goes_on(tmp_path: Path, small: Small) -> None:
+    train(small(steps=80), tmp_path)
+    values = json.loads((tmp_path / "config.json").read_text())
+    del values["held_out_user"]
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    kept = [{"steps": line["steps"], "seconds": line["seconds"]} for line in lines]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in kept))
+    assert load_run(tmp_path)[0].held_out is None
+    assert train(small(steps=160), tmp_path, resume=True).steps == 160
+    with pytest.raises(RunError, match="has held_out_user='none', not"):
+        train(small(steps=160, held_out_user=f"{__name__}:length"), tmp_path, resume=True)

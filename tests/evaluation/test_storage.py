@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -96,3 +97,13 @@ def test_a_record_of_before_users_could_be_silent_has_feedback(record: Make) -> 
     del values["given"]
     assert EpisodeRecord.from_dict(values).given
     assert not EpisodeRecord.from_dict({**values, "given": False}).given
+
+
+def test_a_record_from_before_there_were_held_out_users_is_read(
+    tmp_path: Path, record: Make
+) -> None:
+    values = record().to_dict()
+    for name in ("held_out", "held_out_stance", "held_out_components"):
+        del values[name]
+    (tmp_path / "old.jsonl").write_text(json.dumps(values) + "\n")
+    assert read_records(tmp_path / "old.jsonl") == [record()]
