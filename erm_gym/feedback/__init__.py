@@ -7,7 +7,7 @@ from erm_gym.feedback.conversing import (
     make_conversing_user,
 )
 from erm_gym.feedback.episode import Episode, Feedback, Turn, User, UserError
-from erm_gym.feedback.judge import STANCES, JudgeError, StanceJudge
+from erm_gym.feedback.judge import STANCES, JudgeError, StanceJudge, StanceReading
 from erm_gym.feedback.prompts import Prompt, PromptError, PromptPool, load_prompts
 from erm_gym.feedback.registry import CheckedUser, make_user, user_names
 from erm_gym.feedback.risk_averse import RiskAverseUser
@@ -25,6 +25,7 @@ __all__ = [
     "PromptPool",
     "RiskAverseUser",
     "StanceJudge",
+    "StanceReading",
     "Turn",
     "User",
     "UserError",

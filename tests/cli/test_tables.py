@@ -104,6 +104,7 @@ def test_the_held_out_user_and_the_canaries_are_metrics() -> None:
     fear = {"fear_risky": None, "fear_harmless": None}
     metrics = Metrics(
         episodes=4,
+        silent=0,
         feedback=0.5,
         cvar10=0.0,
         perplexity=7.0,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from erm_gym.evaluation import EpisodeRecord, RunError, measure_canaries
+from erm_gym.evaluation import Canaries, EpisodeRecord, RunError, measure_canaries
 from erm_gym.evaluation.canaries import HEDGES, distinct, hedge_counts, repetition, word_pairs
 
 Make = Callable[..., EpisodeRecord]
