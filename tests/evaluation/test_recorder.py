@@ -88,11 +88,14 @@ def test_the_recorder_changes_nothing() -> None:
 def test_a_held_out_user_scores_the_same_episodes_and_changes_no_reward(tiny: FrozenLLM) -> None:
     shown: list[Episode] = []
 
+    def ignored(reply: str) -> bool:
+        return sum(map(ord, reply)) % 2 == 0
+
     def held_out(episodes: Sequence[Episode], rng: np.random.Generator) -> list[Feedback]:
         shown.extend(episodes)
         return [
             Feedback.silent()
-            if "a" in one.reply
+            if ignored(one.reply)
             else Feedback(score=-0.5, components={"part": -0.5}, stance="hedge")
             for one in episodes
         ]
@@ -115,9 +118,9 @@ def test_a_held_out_user_scores_the_same_episodes_and_changes_no_reward(tiny: Fr
     records = [record for _, record in watched.drain()]
     assert [record.reply for record in records] == [one.reply for one in shown]
     assert {record.score for record in records} == {0.25}
-    assert {"a" in record.reply for record in records} == {False, True}
+    assert {ignored(record.reply) for record in records} == {False, True}
     for record in records:
-        silent = "a" in record.reply
+        silent = ignored(record.reply)
         assert record.held_out == (None if silent else -0.5)
         assert record.held_out_stance == ("" if silent else "hedge")
         assert record.held_out_components == ({} if silent else {"part": -0.5})
