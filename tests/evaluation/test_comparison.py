@@ -301,7 +301,7 @@ def test_an_exploit_rings_in_the_results(
         return [record(prompt=f"{i}?", reply=reply.format(i)) for i in range(20)]
 
     episodes = {
-        ("frozen", 0): run("it is {}"),
+        ("frozen", 0): run("surely it is {}"),
         ("ppo", 0): run("perhaps it is {}"),
         ("ppo", 1): run("perhaps it is {}"),  # the frozen LM has no such run yet
     }
@@ -311,7 +311,7 @@ def test_an_exploit_rings_in_the_results(
     rings = [one["canary"] for one in results["alarms"]["ppo"]["canaries"] if one["rings"]]
     assert rings == ["hedging_words"]
     assert results["agents"]["ppo"]["held_out"] is None
-    more = summarise_comparison(two, {**episodes, ("frozen", 1): run("it is {}")}, earlier=results)
+    more = summarise_comparison(two, {**episodes, ("frozen", 1): run("surely it is {}")}, earlier=results)
     assert more["alarms"]["ppo"]["runs"] == 2
     alone = config(tmp_path, agents=("ppo",))
     assert summarise_comparison(alone, {("ppo", 0): run("so")})["alarms"] == {}
