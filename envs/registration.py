@@ -8,12 +8,28 @@ ENTRY_POINTS = {
     "ErmGym/EmotionControl-v0": "erm_gym.envs.text.control:emotion_control",
     "ErmGym/TokenGeneration-v0": "erm_gym.envs.text.token:token_generation",
 }
+"""Text environments: `_env` and `_vec` are appended."""
+
+CLASSIC = {
+    "ErmGym/FearGrid-v0": "fear_grid:FearGridVectorEnv",
+    "ErmGym/FearGrid-v1": "fear_grid:FairFearGridVectorEnv",
+}
+"""Classic environments, by their class below `erm_gym.envs.classic`: v0 faithful, v1 fair."""
 
 
 def register_environments() -> None:
-    """Registers every id in `ENTRY_POINTS`; calling it again changes nothing."""
+    """Registers every id in `ENTRY_POINTS` and `CLASSIC`; calling it again changes nothing."""
     for env_id, entry_point in ENTRY_POINTS.items():
         if env_id not in registry:
             register(
                 id=env_id, entry_point=f"{entry_point}_env", vector_entry_point=f"{entry_point}_vec"
+            )
+    for env_id, kind in CLASSIC.items():
+        if env_id not in registry:
+            making = "erm_gym.envs.classic.making:classic"
+            register(
+                id=env_id,
+                entry_point=f"{making}_env",
+                vector_entry_point=f"{making}_vec",
+                kwargs={"kind": kind},
             )

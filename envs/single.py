@@ -63,6 +63,8 @@ class SingleEnv(gym.Env):
         self.vector_env.close()
 
 
-def first_row(observations: dict[str, Any]) -> dict[str, Any]:
-    """Row 0 of batched observations."""
-    return {key: value[0] for key, value in observations.items()}
+def first_row(observations: Any) -> Any:
+    """Row 0 of batched observations, arrays or dicts of them."""
+    if isinstance(observations, dict):
+        return {key: value[0] for key, value in observations.items()}
+    return observations[0]

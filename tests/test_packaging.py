@@ -25,9 +25,10 @@ ALLOWED: dict[str, frozenset[str]] = {
     "emotion": frozenset({"llm"}),
     "feedback": frozenset({"emotion", "llm"}),
     "steering": frozenset({"emotion", "llm"}),
-    "envs": BELOW_ENVS,
-    "agents": frozenset({"emotion", "llm"}),
-    "evaluation": BELOW_ENVS | {"agents", "envs"},
+    "streams": frozenset(),
+    "envs": BELOW_ENVS | {"streams"},
+    "agents": frozenset({"emotion", "llm", "streams"}),
+    "evaluation": BELOW_ENVS | {"agents", "envs", "streams"},
     "cli": BELOW_ENVS | {"agents", "envs", "evaluation"},
     "": frozenset({"envs"}),  # erm_gym/__init__.py, which registers the environments
 }

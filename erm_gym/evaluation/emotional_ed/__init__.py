@@ -1,0 +1,1 @@
+"""The Emotional-ED experiments: as published, and as a fair comparison."""

@@ -1,0 +1,59 @@
+"""Protocols that several experiments share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium as gym
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
+
+from erm_gym.agents.emotional_ed import Channel, QConfig, QLearner
+from erm_gym.evaluation.classic_runs import Episodes, number_of_states, play
+
+EVALUATION_SEED = 1_000_000
+"""Added to the seeds of the environment where an agent is evaluated."""
+
+
+def train_then_evaluate(
+    env_id: str,
+    seeds: Sequence[int],
+    channels: Callable[[], Sequence[Channel]],
+    config: QConfig,
+    *,
+    train: int,
+    evaluate: int,
+    epsilon: float = 0.0,
+    learning: bool = False,
+    **options: Any,
+) -> tuple[Episodes, Episodes]:
+    """Trains a Q-learner in every row, then evaluates it.
+
+    Args:
+        env_id: A classic environment.
+        seeds: Seed of each row, of its environment and of its learner.
+        channels: Makes the channels.
+        config: Hyperparameters.
+        train: Episodes of training, >= 1.
+        evaluate: Episodes of evaluation; 0 for none.
+        epsilon: Probability of a random action in evaluation.
+        learning: Whether learning goes on in evaluation, as in some of the originals.
+        **options: Of the environment.
+
+    Returns:
+        Episodes of the training and of the evaluation, an empty dict if there are none.
+    """
+    envs = gym.make_vec(
+        env_id, num_envs=len(seeds), autoreset_mode=AutoresetMode.DISABLED, **options
+    )
+    assert isinstance(envs.single_action_space, spaces.Discrete)
+    states = number_of_states(envs.single_observation_space)
+    learner = QLearner(seeds, states, int(envs.single_action_space.n), config, channels())
+    first = [int(seed) for seed in seeds]
+    trained = play(envs, learner, train, seed=first)
+    if not evaluate:
+        return trained, {}
+    again = [EVALUATION_SEED + seed for seed in first]
+    evaluated = play(envs, learner, evaluate, seed=again, learning=learning, epsilon=epsilon)
+    return trained, evaluated
