@@ -100,8 +100,8 @@ class Channel:
     """What is felt."""
     influences: Sequence[Influence]
     """What that changes, in this order."""
-    weight: float = 1.0
-    """How much the emotion counts; 0 is as if it were not there."""
+    weight: float | np.ndarray = 1.0
+    """How much the emotion counts, a number or `[B]`; 0 is as if it were not there."""
 
     @property
     def level(self) -> np.ndarray:

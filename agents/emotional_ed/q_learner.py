@@ -57,9 +57,11 @@ class QLearner:
         num_actions: Actions A.
         config: Hyperparameters.
         channels: Emotions and what they do; none for the plain learner.
+        observed_levels: With 2 or more, the level of every channel belongs to the state, in so many
+            equal parts of [0, 1]: what an emotion is worth as an observation.
 
     Attributes:
-        table: `[B, S, A]` float64, the action values; 0 at first.
+        table: `[B, S, A]` float64, the action values; 0 at first. S counts observed levels, too.
 
     Source: Watkins & Dayan 1992.
     """
@@ -71,11 +73,17 @@ class QLearner:
         num_actions: int,
         config: QConfig | None = None,
         channels: Sequence[Channel] = (),
+        *,
+        observed_levels: int = 1,
     ) -> None:
         self.config = config or QConfig()
         self.channels = tuple(channels)
         rows = len(seeds)
-        self.table = np.zeros((rows, num_states, num_actions))
+        self._parts = observed_levels
+        parts = observed_levels ** len(self.channels)
+        self.table = np.zeros((rows, num_states * parts, num_actions))
+        self._felt = np.zeros((len(self.channels), rows))
+        self._steps = np.zeros(rows)
         self._rows = np.arange(rows)
         self._streams = RowStreams(seeds)
         self._draws: dict[int, RowStreams] = {}
@@ -110,7 +118,8 @@ class QLearner:
         Returns:
             `[B]` int in [0, A).
         """
-        values = self.table[self._rows, situation.state]  # [B, A]
+        self._here = self._number(situation)
+        values = self.table[self._rows, self._here]  # [B, A]
         explore = self._epsilon if epsilon is None else np.full(len(self._rows), float(epsilon))
         for channel in self.channels:
             level = channel.level
@@ -152,7 +161,7 @@ class QLearner:
             active: `[B]` bool, the rows that count.
             learning: Whether the table changes; emotions are felt in any case.
         """
-        value = self.table[self._rows, before.state, action]
+        value = self.table[self._rows, self._here, action]
         transition = Transition(
             before=before,
             action=action,
@@ -168,8 +177,24 @@ class QLearner:
             channel.emotion.feel(transition)
             if resting is not None and kept is not None:
                 channel.emotion.put_back(resting, kept)
+        for number, channel in enumerate(self.channels):
+            self._felt[number] += channel.emotion.level * active
+        self._steps += active
         if learning:
             self._learn(transition, resting)
+
+    def mean_levels(self) -> np.ndarray:
+        """What each emotion felt over all steps so far, `[channels, B]`, without weights."""
+        return self._felt / np.maximum(self._steps, 1.0)
+
+    def _number(self, situation: Situation) -> np.ndarray:
+        """Numbers `[B]` of the states, observed levels included."""
+        number = situation.state
+        if self._parts > 1:
+            for channel in self.channels:
+                part = (channel.emotion.level * self._parts).astype(np.int64)
+                number = number * self._parts + np.clip(part, 0, self._parts - 1)
+        return number
 
     def _draw(self, influence: Influence, active: np.ndarray | None) -> np.ndarray:
         return self._draws[id(influence)].uniform(1, active)[:, 0]
@@ -179,7 +204,7 @@ class QLearner:
         for channel in self.channels:
             for influence in channel.influences:
                 reward = influence.reward(reward, channel.level, transition)
-        best = self.table[self._rows, transition.after.state].max(axis=1)
+        best = self.table[self._rows, self._number(transition.after)].max(axis=1)
         target = reward + np.where(transition.terminated, 0.0, self._discount * best)
         error = target - transition.value
         rate = self._learning_rate
@@ -187,7 +212,7 @@ class QLearner:
             for influence in channel.influences:
                 rate = rate * influence.gain(error, channel.level, transition)
         step = np.where(transition.active, rate * error, 0.0)
-        self.table[self._rows, transition.before.state, transition.action] += step
+        self.table[self._rows, self._here, transition.action] += step
         for channel in self.channels:
             kept = None if resting is None else channel.emotion.kept(resting)
             channel.emotion.learned(transition, error)

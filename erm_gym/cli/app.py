@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from erm_gym.cli.ablate import Ablate
 from erm_gym.cli.command import Command, check_writable
 from erm_gym.cli.compare import Compare
 from erm_gym.cli.console import output_console, print_error, print_place
@@ -28,6 +29,7 @@ Commands = (
     Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
+    | Annotated[Ablate, tyro.conf.subcommand("ablate")]
     | Annotated[Replay, tyro.conf.subcommand("replay")]
     | Annotated[
         Annotated[TrainERM, tyro.conf.subcommand("train")]

@@ -1,0 +1,56 @@
+"""Steps for learners, without an environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from erm_gym.agents.emotional_ed import Situation, Transition
+
+Look = Callable[..., Situation]
+Step = Callable[..., Transition]
+
+
+@pytest.fixture
+def look() -> Look:
+    """Makes situations: states, last actions, and context by name."""
+
+    def make(
+        state: list[int], last_action: list[int] | None = None, **context: list[float]
+    ) -> Situation:
+        last = [-1] * len(state) if last_action is None else last_action
+        parts = {name: np.array(values, float) for name, values in context.items()}
+        return Situation(state=np.array(state), context=parts, last_action=np.array(last))
+
+    return make
+
+
+@pytest.fixture
+def step(look: Look) -> Step:
+    """Makes transitions of one row or more, of which all count."""
+
+    def make(
+        *,
+        reward: list[float],
+        action: list[int] | None = None,
+        state: list[int] | None = None,
+        after: list[int] | None = None,
+        terminated: list[bool] | None = None,
+        value: list[float] | None = None,
+        **context: list[float],
+    ) -> Transition:
+        rows = len(reward)
+        zeros = [0] * rows
+        return Transition(
+            before=look(state or zeros),
+            action=np.array(action or zeros),
+            reward=np.array(reward, float),
+            after=look(after or zeros, action or zeros, **context),
+            terminated=np.array(terminated or [False] * rows),
+            value=np.array(value or zeros, float),
+            active=np.ones(rows, bool),
+        )
+
+    return make

@@ -1,0 +1,142 @@
+"""Q-learning with channels: numbers by hand, limits, and rows that do not know each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode
+
+from erm_gym.agents import AgentError
+from erm_gym.agents.emotional_ed import Channel, QConfig, QLearner, Situation
+from erm_gym.agents.emotional_ed.controls import Constant
+from erm_gym.agents.emotional_ed.forms import LearningGain
+from erm_gym.agents.emotional_ed.registry import CLASSIC_AGENTS, classic_agent
+from erm_gym.evaluation.classic_runs import Episodes, number_of_states, play
+
+Look = Callable[..., Situation]
+ALL = np.ones(1, bool)
+EMOTIONAL = sorted(name for name, agent in CLASSIC_AGENTS.items() if agent.channels())
+
+
+def run(
+    channels: list[Channel], *, env_id: str, rows: int = 3, episodes: int = 20
+) -> tuple[Episodes, QLearner]:
+    envs = gym.make_vec(env_id, num_envs=rows, autoreset_mode=AutoresetMode.DISABLED)
+    states = number_of_states(envs.single_observation_space)
+    actions = int(envs.single_action_space.n)  # type: ignore[attr-defined]
+    learner = QLearner(range(rows), states, actions, channels=channels)
+    return play(envs, learner, episodes, seed=100), learner
+
+
+def test_one_step_by_hand(look: Look) -> None:
+    config = QConfig(learning_rate=0.5, discount=0.9)
+    learner = QLearner([0], 3, 2, config)
+    learner.table[0, 1] = [2.0, 4.0]
+    before, after = look([0]), look([1])
+    learner.act(before)
+    learner.observe(before, np.array([1]), np.array([1.0]), after, np.array([False]), active=ALL)
+    assert learner.table[0, 0, 1] == pytest.approx(0.5 * (1.0 + 0.9 * 4.0))
+    learner.act(before)
+    learner.observe(before, np.array([0]), np.array([1.0]), after, np.array([True]), active=ALL)
+    assert learner.table[0, 0, 0] == 0.5  # nothing comes after an end
+
+
+def test_a_gain_scales_the_learning_rate(look: Look) -> None:
+    gain = LearningGain(lambda error, level, transition: 1.0 + level)
+    learner = QLearner(
+        [0], 2, 2, QConfig(learning_rate=0.1), [Channel(Constant(0.5), [gain], weight=2.0)]
+    )
+    before = look([0])
+    learner.act(before)
+    learner.observe(before, np.array([0]), np.array([1.0]), before, np.array([True]), active=ALL)
+    assert learner.table[0, 0, 0] == pytest.approx(0.2)
+    assert learner.mean_levels().tolist() == [[0.5]]
+
+
+def test_ties_are_broken_at_random_or_by_the_first(look: Look) -> None:
+    rows = 4000
+    tied = np.array([1.0, 0.0, 1.0, 1.0])
+    here = look([0] * rows)
+    for ties, expected in (("random", [1 / 3, 0.0, 1 / 3, 1 / 3]), ("first", [1.0, 0.0, 0.0, 0.0])):
+        learner = QLearner(range(rows), 1, 4, QConfig(epsilon=0.0, ties=ties))  # type: ignore[arg-type]
+        learner.table[:] = tied
+        shares = np.bincount(learner.act(here), minlength=4) / rows
+        np.testing.assert_allclose(shares, expected, atol=0.03)
+
+
+def test_every_row_has_its_own_hyperparameters(look: Look) -> None:
+    rates = np.array([0.1, 0.9])
+    learner = QLearner([0, 1], 1, 2, QConfig(learning_rate=rates))
+    before = look([0, 0])
+    learner.act(before)
+    learner.observe(
+        before, np.zeros(2, int), np.ones(2), before, np.ones(2, bool), active=np.ones(2, bool)
+    )
+    np.testing.assert_allclose(learner.table[:, 0, 0], rates)
+
+
+@pytest.mark.parametrize("name", EMOTIONAL)
+def test_weight_zero_is_the_plain_learner_bit_for_bit(name: str) -> None:
+    agent = classic_agent(name)
+    assert agent.env is not None
+    silent = [Channel(one.emotion, one.influences, 0.0) for one in agent.channels()]
+    plain, one = run([], env_id=agent.env)
+    found, other = run(silent, env_id=agent.env)
+    np.testing.assert_array_equal(one.table, other.table)
+    for key, values in plain.items():
+        np.testing.assert_array_equal(values, found[key])
+
+
+@pytest.mark.parametrize("name", EMOTIONAL)
+def test_the_emotion_changes_what_is_done(name: str) -> None:
+    agent = classic_agent(name)
+    assert agent.env is not None
+    plain, _ = run([], env_id=agent.env)
+    found, _ = run(list(agent.channels()), env_id=agent.env)
+    assert not np.array_equal(plain["return"], found["return"])
+
+
+@pytest.mark.parametrize("name", EMOTIONAL)
+def test_rows_do_not_depend_on_their_number(name: str) -> None:
+    agent = classic_agent(name)
+    assert agent.env is not None
+    few, one = run(list(agent.channels()), env_id=agent.env, rows=2)
+    many, other = run(list(agent.channels()), env_id=agent.env, rows=5)
+    np.testing.assert_array_equal(one.table, other.table[:2])
+    for key, values in few.items():
+        np.testing.assert_array_equal(values, many[key][:2])
+
+
+def test_levels_can_be_observed(look: Look) -> None:
+    channel = Channel(Constant(np.array([0.1, 0.9])), ())
+    learner = QLearner([0, 1], 3, 2, QConfig(epsilon=0.0), [channel], observed_levels=4)
+    assert learner.table.shape == (2, 12, 2)
+    before = look([1, 1])
+    learner.act(before)
+    learner.observe(
+        before, np.zeros(2, int), np.ones(2), before, np.ones(2, bool), active=np.ones(2, bool)
+    )
+    changed = [tuple(place) for place in np.argwhere(learner.table)]
+    assert changed == [(0, 1 * 4 + 0, 0), (1, 1 * 4 + 3, 0)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"learning_rate": 0.0}, r"learning_rate must be in \(0, 1\], got 0.0"),
+        ({"discount": 1.5}, r"discount must be in \[0, 1\], got 1.5"),
+        ({"epsilon": np.array([0.1, np.nan])}, "epsilon must be in"),
+        ({"ties": "last"}, "ties must be 'random' or 'first', got 'last'"),
+    ],
+)
+def test_bad_hyperparameters(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(AgentError, match=message):
+        QConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_an_unknown_name_suggests_the_nearest() -> None:
+    with pytest.raises(AgentError, match=r"unknown agent 'feared'; .*feared-q"):
+        classic_agent("feared")
