@@ -12,8 +12,9 @@ SEEDS = 50
 
 def found(agent: np.ndarray, baseline: np.ndarray, placebo: np.ndarray) -> str:
     scores = {"agent": agent, "baseline": baseline, "placebo": placebo}
-    names = {"agent": "agent", "baseline": "baseline", "placebo": "placebo"}
-    return judge(scores, **names, low=0.0, high=1.0).word
+    return judge(
+        scores, agent="agent", placebo="placebo", baseline="baseline", low=0.0, high=1.0
+    ).word
 
 
 def noise(seed: int, scale: float = 0.02) -> np.ndarray:

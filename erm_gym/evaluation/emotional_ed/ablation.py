@@ -230,12 +230,15 @@ def _run(
 ) -> tuple[Episodes, Episodes, QLearner]:
     envs = _envs(config, len(seeds))
     assert isinstance(envs.single_action_space, spaces.Discrete)
-    learning = {key: parameters[key] for key in LEARNING}
     learner = QLearner(
         seeds,
         number_of_states(envs.single_observation_space),
         int(envs.single_action_space.n),
-        QConfig(**learning),
+        QConfig(
+            learning_rate=parameters["learning_rate"],
+            discount=parameters["discount"],
+            epsilon=parameters["epsilon"],
+        ),
         variant.build(classic_agent(config.agent), parameters),
         observed_levels=variant.observed_levels,
     )

@@ -58,7 +58,8 @@ def test_form_c_does_nothing_to_a_positive_best_and_demotes_a_negative_one() -> 
     below = np.array([[-3.0, -1.0, -1.5]])
     found = scaled.values(below, HALF, NOBODY)
     np.testing.assert_allclose(found, [[-3.0, -2.0, -1.5]])
-    assert (found.argmax(), below.argmax()) == (2, 1)
+    assert found.argmax() == 2
+    assert below.argmax() == 1
     np.testing.assert_array_equal(ScaledBest(threshold=0.5).values(Q, HALF, NOBODY), Q)
 
 

@@ -43,5 +43,6 @@ def test_pictures(env_id: str) -> None:
     picture.reset(seed=0)
     frame = picture.render()
     assert isinstance(frame, np.ndarray)
-    assert (frame.dtype, frame.ndim, frame.shape[-1]) == (np.uint8, 3, 3)
+    assert frame.dtype == np.uint8
+    assert frame.ndim == frame.shape[-1] == 3
     assert frame.std() > 0
