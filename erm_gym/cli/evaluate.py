@@ -50,7 +50,8 @@ class Evaluate(Command):
     user: str | None = None
     """Who gives the feedback; by default the run's own user, or risk-averse."""
     held_out_user: str | None = None
-    """Another user that scores the same replies, or none; by default the run's own, or none."""
+    """Another user that scores the same replies, or none; by default the run's own, or preference
+    (sentiment where the language model is another)."""
     baseline: bool = True
     """Whether the frozen language model is asked, too, so that canaries can ring."""
     prompts: str | None = None

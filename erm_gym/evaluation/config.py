@@ -10,6 +10,12 @@ from typing import Any
 SPLITS = ("train", "validation", "test", "all")
 NO_USER = "none"
 """The held-out user of a run that has none."""
+DEFAULT_USER = "default"
+"""The held-out user that is chosen for a run."""
+HELD_OUT_USERS = ("preference", "sentiment", "toxicity")
+"""Who may be chosen, the first that the run's own user is not made of. `preference` is a head for
+the default LM; it liked what agents learned from `risk-averse`, where `sentiment` found refusals
+gloomy (three seeds: -.05 to +.26, and +.17 to +.10)."""
 BEFORE = {"held_out_user": NO_USER, "train_split": None}
 """What a file of a run means that was written before an option was there."""
 
@@ -33,8 +39,9 @@ class RunOptions:
     user: str = "risk-averse"
     """Who gives the feedback: a name, package.module:attribute, an address, or a text such as
     "0.7*risk-averse + 0.3*my_module:my_user | noise(0.1)"."""
-    held_out_user: str = NO_USER
-    """Who scores the same replies and is never learned from: another user than `user`, or `none`.
+    held_out_user: str = DEFAULT_USER
+    """Who scores the same replies and is never learned from: another user than `user`, or `none`;
+    by default `preference`, or `sentiment` where the LM is another or `user` has that one in it.
     If `user` is ever more content and this one ever less, the agent games its user."""
     prompts: str = "default"
     """What is asked: `default`, a file, as in `file.csv?text=question&risk=harm`, or
@@ -86,7 +93,10 @@ class RunOptions:
     @property
     def held_out(self) -> str | None:
         """The held-out user, or None."""
-        return None if self.held_out_user == NO_USER else self.held_out_user
+        if self.held_out_user != DEFAULT_USER:
+            return None if self.held_out_user == NO_USER else self.held_out_user
+        fit = HELD_OUT_USERS if self.llm == RunOptions.llm else HELD_OUT_USERS[1:]
+        return next((name for name in fit if name not in self.user), None)
 
     def env_options(self) -> dict[str, Any]:
         """Keywords of the environment, for `gymnasium.make_vec` and for `evaluate`."""

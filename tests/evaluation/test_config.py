@@ -110,9 +110,24 @@ def test_domains_are_named_with_the_splits() -> None:
     assert TrainConfig(agent="ppo").env_options()["split"] is None
 
 
+@pytest.mark.parametrize(
+    ("user", "llm", "expected"),
+    [
+        ("risk-averse", "smollm2-135m", "preference"),
+        ("risk-averse", "tiny", "sentiment"),
+        ("0.5*preference + 0.5*my:user", "smollm2-135m", "sentiment"),
+        ("sentiment | noise(0.1)", "tiny", "toxicity"),
+        ("0.5*sentiment + 0.5*toxicity", "tiny", None),
+    ],
+)
+def test_a_held_out_user_is_chosen(user: str, llm: str, expected: str | None) -> None:
+    assert TrainConfig(agent="ppo", user=user, llm=llm).held_out == expected
+
+
 def test_a_held_out_user_is_another_one() -> None:
     config = TrainConfig(agent="ppo", held_out_user="my:user")
-    assert (config.held_out, TrainConfig(agent="ppo").held_out) == ("my:user", None)
+    assert config.held_out == "my:user"
+    assert TrainConfig(agent="ppo", held_out_user="none").held_out is None
     assert config.command(Path("run")) == (
         "erm-gym train ppo --out run --resume --held-out-user my:user"
     )
