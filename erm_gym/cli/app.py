@@ -19,6 +19,7 @@ from erm_gym.cli.erm import EvaluateERM, TrainERM
 from erm_gym.cli.evaluate import Evaluate
 from erm_gym.cli.feel import Feel
 from erm_gym.cli.replay import Replay
+from erm_gym.cli.reproduce import Reproduce
 from erm_gym.cli.serve import ServeUser
 from erm_gym.cli.train import Train
 from erm_gym.cli.tune import TuneERM
@@ -30,6 +31,7 @@ Commands = (
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Ablate, tyro.conf.subcommand("ablate")]
+    | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
     | Annotated[Replay, tyro.conf.subcommand("replay")]
     | Annotated[
         Annotated[TrainERM, tyro.conf.subcommand("train")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -104,6 +105,36 @@ def play(
         if (done & active).any():
             learner.begin(done & active, here)
     return found
+
+
+def make_rows(env_id: str, rows: int, **options: Any) -> VectorEnv:
+    """A classic environment for `play`.
+
+    Args:
+        env_id: Its id. That a faithful form is called out of date beside the fair one, as Gymnasium
+            does with older versions, is left out.
+        rows: Rows B, >= 1.
+        **options: Of the environment.
+
+    Raises:
+        RunError: If there is no such environment, or it has no table of states and actions.
+    """
+    try:
+        mode = AutoresetMode.DISABLED
+        envs = gym.make_vec(gym.spec(env_id), num_envs=rows, autoreset_mode=mode, **options)
+    except (gym.error.Error, TypeError) as error:
+        raise RunError(f"cannot make {env_id!r} as a classic environment: {error}") from error
+    observed, taken = envs.single_observation_space, envs.single_action_space
+    if isinstance(taken, spaces.Discrete) and isinstance(
+        observed, (spaces.Discrete, spaces.MultiDiscrete)
+    ):
+        return envs
+    raise RunError(f"{env_id!r} has no table of states and actions; give a classic environment")
+
+
+def number_of_actions(space: Any) -> int:
+    """How many actions a `Discrete` space has."""
+    return int(space.n)
 
 
 def number_of_states(space: Any) -> int:

@@ -16,7 +16,7 @@ HELD_OUT_USERS = ("preference", "sentiment", "toxicity")
 """Who may be chosen, the first that the run's own user is not made of. `preference` is a head for
 the default LM; it liked what agents learned from `risk-averse`, where `sentiment` found refusals
 gloomy (three seeds: -.05 to +.26, and +.17 to +.10)."""
-BEFORE = {"held_out_user": NO_USER, "train_split": None}
+BEFORE = {"held_out_user": DEFAULT_USER, "train_split": None}
 """What a file of a run means that was written before an option was there."""
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
 from typing import Any, TypeVar
@@ -112,6 +113,35 @@ def run_in_processes(
                 unsaved = future.exception()
                 if isinstance(unsaved, RunError):
                     raise unsaved  # what was to be saved on the way out was not
+
+
+def each_result(
+    work: Callable[[Task], Result], tasks: Sequence[Task], jobs: int | None
+) -> Iterator[tuple[int, Result]]:
+    """Does tasks that report nothing, and gives their results as they come.
+
+    Args:
+        work: A function of a module; called with a task.
+        tasks: What to do.
+        jobs: Processes; None for as many as there are CPU cores, 1 for this process alone.
+
+    Yields:
+        Number of a task in the sequence, and its result.
+
+    Raises:
+        RunError: If a process died.
+        Exception: What a task raised.
+    """
+    jobs = min(jobs or usable_cores(), len(tasks))
+    if jobs <= 1:
+        yield from ((number, work(task)) for number, task in enumerate(tasks))
+        return
+    silent = partial(_silent, work)
+    yield from run_in_processes(silent, tasks, jobs=jobs, progress=lambda report: None)
+
+
+def _silent(work: Callable[[Task], Result], task: Task, report: Report) -> Result:
+    return work(task)
 
 
 def usable_cores() -> int:

@@ -54,7 +54,7 @@ def test_a_trained_agent_by_its_folder(run: Run, tmp_path: Path) -> None:
     metrics = json.loads(result.read_text())["metrics"]
     assert (metrics["feedback"], metrics["careful_on_risky"]) == (0.25, None)
     assert metrics["reply_tokens"] <= 4
-    assert metrics["held_out"] is None
+    assert -1.0 <= metrics["held_out"] <= 1.0  # of sentiment, for a model without other heads
     assert "fear at each token" not in finished.out
 
     finished = run("evaluate", folder, "--llm", "tiny")

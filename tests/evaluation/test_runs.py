@@ -308,7 +308,7 @@ def test_a_run_from_before_there_were_held_out_users_goes_on(tmp_path: Path, sma
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     kept = [{"steps": line["steps"], "seconds": line["seconds"]} for line in lines]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in kept))
-    assert load_run(tmp_path)[0].held_out is None
+    assert load_run(tmp_path)[0].held_out == "sentiment"  # watched from now on
     assert train(small(steps=160), tmp_path, resume=True).steps == 160
-    with pytest.raises(RunError, match="has held_out_user='none', not"):
+    with pytest.raises(RunError, match="has held_out_user='default', not"):
         train(small(steps=160, held_out_user=f"{__name__}:length"), tmp_path, resume=True)

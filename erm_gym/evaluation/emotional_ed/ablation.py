@@ -13,14 +13,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, VectorEnv
 
 from erm_gym.agents.emotional_ed import QConfig, QLearner
 from erm_gym.agents.emotional_ed.registry import classic_agent
-from erm_gym.evaluation.classic_runs import Episodes, number_of_states, play
+from erm_gym.evaluation.classic_runs import (
+    Episodes,
+    make_rows,
+    number_of_actions,
+    number_of_states,
+    play,
+)
 from erm_gym.evaluation.config import RunError, RunInterrupted
 from erm_gym.evaluation.emotional_ed.variants import (
     EMOTIONAL,
@@ -29,7 +32,7 @@ from erm_gym.evaluation.emotional_ed.variants import (
     Parameters,
     Variant,
 )
-from erm_gym.evaluation.processes import run_in_processes, usable_cores
+from erm_gym.evaluation.processes import each_result
 from erm_gym.evaluation.statistics import cvar, iqm, stratified_bootstrap
 from erm_gym.evaluation.storage import read_json, write_json
 from erm_gym.evaluation.verdict import judge, paired_improvement
@@ -101,7 +104,7 @@ def ablate(
         config: What is compared.
         out: Folder of the results.
         progress: Called as variants are done.
-        jobs: Processes; by default as many as there are CPU cores.
+        jobs: Processes; by default as many as there are CPU cores, and with 1 this one.
 
     Returns:
         `config`, `variants` (of each: hyperparameters, scores per seed, intervals, learning curve),
@@ -122,18 +125,10 @@ def ablate(
         for wave in waves:
             missing = [name for name in wave if name not in results["variants"]]
             tasks = [(config, name, results["variants"]) for name in missing]
-            done = len(results["variants"])
-            for number, result in (
-                run_in_processes(
-                    _task, tasks, jobs=jobs or usable_cores(), progress=lambda report: None
-                )
-                if tasks
-                else ()
-            ):
+            for number, result in each_result(_task, tasks, jobs):
                 results["variants"][missing[number]] = result
                 write_json(path, results)
-                done += 1
-                progress(missing[number], done, len(names))
+                progress(missing[number], len(results["variants"]), len(names))
     except KeyboardInterrupt as error:
         raise RunInterrupted(
             f"stopped with {len(results['variants'])} of {len(names)} variants finished, which are "
@@ -193,14 +188,14 @@ def run_variant(
     }
 
 
-def _task(task: tuple[AblationConfig, str, Mapping[str, Any]], report: Any) -> dict[str, Any]:
+def _task(task: tuple[AblationConfig, str, Mapping[str, Any]]) -> dict[str, Any]:
     return run_variant(*task)
 
 
 def _variants(config: AblationConfig) -> dict[str, Variant]:
     """Those that this agent and environment allow."""
     agent = classic_agent(config.agent)
-    envs = _envs(config, 1)
+    envs = make_rows(config.env, 1)
     _, infos = envs.reset(seed=0)
     context = infos.get("context", {})
     return {
@@ -211,29 +206,14 @@ def _variants(config: AblationConfig) -> dict[str, Variant]:
     }
 
 
-def _envs(config: AblationConfig, rows: int) -> VectorEnv:
-    try:
-        envs = gym.make_vec(config.env, num_envs=rows, autoreset_mode=AutoresetMode.DISABLED)
-    except (gym.error.Error, TypeError) as error:
-        raise RunError(f"cannot make {config.env!r} for a comparison: {error}") from error
-    if not isinstance(envs.single_action_space, spaces.Discrete) or not isinstance(
-        envs.single_observation_space, (spaces.Discrete, spaces.MultiDiscrete)
-    ):
-        raise RunError(
-            f"{config.env!r} has no table of states and actions; give a classic environment"
-        )
-    return envs
-
-
 def _run(
     config: AblationConfig, variant: Variant, parameters: Parameters, seeds: Sequence[int]
 ) -> tuple[Episodes, Episodes, QLearner]:
-    envs = _envs(config, len(seeds))
-    assert isinstance(envs.single_action_space, spaces.Discrete)
+    envs = make_rows(config.env, len(seeds))
     learner = QLearner(
         seeds,
         number_of_states(envs.single_observation_space),
-        int(envs.single_action_space.n),
+        number_of_actions(envs.single_action_space),
         QConfig(
             learning_rate=parameters["learning_rate"],
             discount=parameters["discount"],
@@ -272,10 +252,9 @@ def _search(config: AblationConfig, variant: Variant) -> tuple[dict[str, float],
 
 
 def _random_scores(config: AblationConfig) -> np.ndarray:
-    envs = _envs(config, config.seeds)
-    assert isinstance(envs.single_action_space, spaces.Discrete)
+    envs = make_rows(config.env, config.seeds)
     states = number_of_states(envs.single_observation_space)
-    learner = QLearner(range(config.seeds), states, int(envs.single_action_space.n))
+    learner = QLearner(range(config.seeds), states, number_of_actions(envs.single_action_space))
     found = play(
         envs, learner, config.evaluation_episodes, seed=EVALUATION_SEED, learning=False, epsilon=1.0
     )

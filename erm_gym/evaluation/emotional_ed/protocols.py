@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import gymnasium as gym
-from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
-
 from erm_gym.agents.emotional_ed import Channel, QConfig, QLearner
-from erm_gym.evaluation.classic_runs import Episodes, number_of_states, play
+from erm_gym.evaluation.classic_runs import (
+    Episodes,
+    make_rows,
+    number_of_actions,
+    number_of_states,
+    play,
+)
 
 EVALUATION_SEED = 1_000_000
 """Added to the seeds of the environment where an agent is evaluated."""
@@ -44,12 +46,10 @@ def train_then_evaluate(
     Returns:
         Episodes of the training and of the evaluation, an empty dict if there are none.
     """
-    envs = gym.make_vec(
-        env_id, num_envs=len(seeds), autoreset_mode=AutoresetMode.DISABLED, **options
-    )
-    assert isinstance(envs.single_action_space, spaces.Discrete)
+    envs = make_rows(env_id, len(seeds), **options)
     states = number_of_states(envs.single_observation_space)
-    learner = QLearner(seeds, states, int(envs.single_action_space.n), config, channels())
+    actions = number_of_actions(envs.single_action_space)
+    learner = QLearner(seeds, states, actions, config, channels())
     first = [int(seed) for seed in seeds]
     trained = play(envs, learner, train, seed=first)
     if not evaluate:
