@@ -76,6 +76,7 @@ class ClassicVectorEnv(VectorEnv):
         self.time_limit = time_limit
         self._arrays: list[np.ndarray] = []
         self._every = np.ones(num_envs, bool)
+        self._every.flags.writeable = False  # shared by all infos
         self._drawing = self._every
         self._streams: RowStreams | None = None
         self._done = np.ones(num_envs, bool)
@@ -250,7 +251,7 @@ class ClassicVectorEnv(VectorEnv):
         return np.array(self._observe(), np.int64)
 
     def _infos(self, rows: np.ndarray | None = None) -> Infos:
-        rows = self._every if rows is None else rows
+        mask = self._every if rows is None or rows.all() else _read_only(rows)
         parts = {
             "context": self._context(),
             "measures": {name: values.copy() for name, values in self.measures.items()},
@@ -258,8 +259,8 @@ class ClassicVectorEnv(VectorEnv):
         infos: Infos = {}
         for name, values in parts.items():
             if values:
-                masks = {f"_{key}": rows.copy() for key in values}
-                infos |= {name: {**values, **masks}, f"_{name}": rows.copy()}
+                masks = {f"_{key}": mask for key in values}
+                infos |= {name: {**values, **masks}, f"_{name}": mask}
         return infos
 
     def _final(self, done: np.ndarray) -> Infos:
@@ -320,3 +321,10 @@ class ClassicVectorEnv(VectorEnv):
             wrong = int(np.flatnonzero((chosen < 0) | (chosen >= count))[0])
             raise ValueError(f"actions must be in [0, {count}), got {chosen[wrong]} in row {wrong}")
         return chosen.astype(np.int64)
+
+
+def _read_only(rows: np.ndarray) -> np.ndarray:
+    """A copy that all infos of a step can share."""
+    copied = rows.copy()
+    copied.flags.writeable = False
+    return copied
