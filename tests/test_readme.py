@@ -39,6 +39,22 @@ TINY_TRAINING = {
     "tune": ["--llm", "tiny", "--tokens", "160", "--max-new-tokens", "4", "--critic", "default"],
 }
 """The same of the commands of `erm-gym erm`."""
+FEW_SEEDS = {
+    "ablate": [
+        "--seeds",
+        "4",
+        "--episodes",
+        "5",
+        "--evaluation-episodes",
+        "2",
+        "--trials",
+        "2",
+        "--search-seeds",
+        "2",
+    ],
+    "reproduce": ["--quick", "--experiments", "fear"],
+}
+"""The same of the classic environments; a later flag counts."""
 
 
 def test_there_is_something_to_run() -> None:
@@ -80,6 +96,8 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             arguments = [*arguments, *SMALL]
         if arguments[0] == "compare":
             arguments = [*arguments, "--seeds", "1", "--episodes", "8"]
+        if arguments[0] in FEW_SEEDS:
+            arguments = [*arguments, *FEW_SEEDS[arguments[0]], "--jobs", "1"]
         if arguments[0] == "feel":
             arguments = [*arguments, "--llm", "tiny"]
         if arguments[0] == "erm":
@@ -99,6 +117,7 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     users = ["users"] * 3
     assert ran == [
         *("train", "train", "evaluate", "compare", "doctor"),
+        *("ablate", "reproduce"),
         *training,
         *("feel", "replay"),
         *users,
