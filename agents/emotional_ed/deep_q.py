@@ -116,7 +116,8 @@ class DeepQLearner(ChannelLearner):
             self.config.width,
             self._outputs(),
         )
-        self.target = self._outputs_everywhere(np.arange(len(seeds)))
+        self.target = torch.zeros(len(seeds), len(self._columns), self._outputs())
+        self._copy_target(self._rows)
         self._adam = RowAdam(self.parameters, self.config.learning_rate)
         self._replay = Replay(
             [seed + REPLAY_SEED for seed in seeds], self.config.buffer_size, len(self.channels)
@@ -167,6 +168,18 @@ class DeepQLearner(ChannelLearner):
         errors = self._targets(batch, best) - taken
         return errors.detach(), errors.square()
 
+    def _copy_target(self, rows: np.ndarray) -> None:
+        """Copies the networks of the rows `[R]` int to their targets."""
+        states = np.broadcast_to(np.arange(len(self._columns)), (len(rows), len(self._columns)))
+        with torch.no_grad():
+            outputs = self._forward(of_rows(self.parameters, rows), states)
+        self.target[torch.from_numpy(rows)] = outputs
+
+    def _best_after(self, after: Situation) -> np.ndarray:
+        """Value `[B]` of the best action in the rows' next states, by the target networks."""
+        best: np.ndarray = self._as_values(self.target[self._rows, after.state]).max(axis=1)
+        return best
+
     # Inside
 
     def _forward(self, parameters: Parameters, states: np.ndarray) -> Tensor:
@@ -179,12 +192,6 @@ class DeepQLearner(ChannelLearner):
         going_on = torch.from_numpy(~batch.terminated).reshape(shape)
         reward = torch.from_numpy(batch.reward).reshape(shape)
         return reward + self.config.discount * going_on * after
-
-    def _outputs_everywhere(self, rows: np.ndarray) -> Tensor:
-        """Outputs `[R, S, outputs]` of the networks of some rows, in every state."""
-        states = np.broadcast_to(np.arange(len(self._columns)), (len(rows), len(self._columns)))
-        with torch.no_grad():
-            return self._forward(of_rows(self.parameters, rows), states)
 
     def _values(self, situation: Situation) -> np.ndarray:
         with torch.no_grad():
@@ -225,9 +232,9 @@ class DeepQLearner(ChannelLearner):
             self._update(learning)
         copied = rows[self._replay.stored[rows] % self.config.target_every == 0]
         if len(copied):
-            self.target[torch.from_numpy(copied)] = self._outputs_everywhere(copied)
+            self._copy_target(copied)
         if self.channels:
-            after = self._as_values(self.target[self._rows, transition.after.state]).max(axis=1)
+            after = self._best_after(transition.after)
             going_on = np.where(transition.terminated, 0.0, self.config.discount * after)
             self._tell(transition, step.reward + going_on - transition.value, resting)
 
