@@ -10,10 +10,10 @@ import numpy as np
 from erm_gym.agents.emotional_ed.channel import Channel
 from erm_gym.agents.emotional_ed.deep_q import DeepQConfig, DeepQLearner
 from erm_gym.agents.emotional_ed.fear import ProximityFear
-from erm_gym.agents.emotional_ed.forms import Bonus, LearningGain, Override, RiskAversion
+from erm_gym.agents.emotional_ed.forms import Bonus, Override, RiskAversion
 from erm_gym.agents.emotional_ed.moments import Situation
 from erm_gym.agents.emotional_ed.quantile_q import QuantileConfig, QuantileQLearner
-from erm_gym.agents.emotional_ed.registry import Channels, away_from_threat, more_from_losses
+from erm_gym.agents.emotional_ed.registry import Channels, away_from_threat
 from erm_gym.agents.hyperparameters import AgentError
 from erm_gym.llm.suggestion import suggest
 
@@ -54,15 +54,6 @@ def deep_agent(name: str) -> DeepAgent:
     return DEEP_AGENTS[name]
 
 
-def _feared() -> list[Channel]:
-    influences = (Bonus(away_from_threat, size=0.25, relative=True), LearningGain(more_from_losses))
-    return [Channel(ProximityFear(), influences)]
-
-
-def _risk_feared() -> list[Channel]:
-    return [Channel(ProximityFear(), (RiskAversion(),))]
-
-
 def step_away(situation: Situation, values: np.ndarray) -> np.ndarray:
     """The best `[B]` of the actions that lead furthest from the threat; none where all are alike.
 
@@ -78,6 +69,20 @@ def step_away(situation: Situation, values: np.ndarray) -> np.ndarray:
     best = np.where(furthest, values, -np.inf).argmax(axis=1)
     found: np.ndarray = np.where(away.max(axis=1) > 0.0, best, -1)
     return found
+
+
+def _afraid() -> Override:
+    """Random moves lead away from the threat, with the probability of the fear."""
+    return Override(step_away, probability=lambda level: level, only_explored=True)
+
+
+def _feared() -> list[Channel]:
+    return [Channel(ProximityFear(), (Bonus(away_from_threat, size=0.5, relative=True), _afraid()))]
+
+
+def _risk_feared() -> list[Channel]:
+    bonus = Bonus(away_from_threat, size=0.25, relative=True)
+    return [Channel(ProximityFear(), (RiskAversion(slope=0.5), bonus, _afraid()))]
 
 
 def _scripted() -> list[Channel]:

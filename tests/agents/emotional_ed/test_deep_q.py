@@ -15,13 +15,14 @@ from erm_gym.agents.emotional_ed.deep_agents import DEEP_AGENTS, DeepAgent, deep
 from erm_gym.agents.emotional_ed.deep_q import DeepQConfig, DeepQLearner, one_hot_columns
 from erm_gym.agents.emotional_ed.ensemble import RowAdam, forward, initial_parameters
 from erm_gym.agents.emotional_ed.fear import ProximityFear
-from erm_gym.agents.emotional_ed.forms import RiskAversion
+from erm_gym.agents.emotional_ed.forms import LearningGain, RiskAversion
 from erm_gym.agents.emotional_ed.quantile_q import (
     QuantileConfig,
     QuantileQLearner,
     conditional_value_at_risk,
     quantile_huber_slope,
 )
+from erm_gym.agents.emotional_ed.registry import more_from_losses
 from erm_gym.agents.emotional_ed.replay import Batch, Replay
 from erm_gym.agents.hyperparameters import AgentError
 from erm_gym.evaluation.classic_runs import play
@@ -119,6 +120,34 @@ def test_replay_keeps_what_was_felt_and_forgets_the_oldest() -> None:
     assert set(drawn.state.ravel()) == {1, 2}
     np.testing.assert_array_equal(drawn.levels[:, :, 0], drawn.state / 4)
     assert replay.stored.tolist() == [0, 3]
+
+
+def test_gains_weigh_the_losses_by_what_was_felt_then() -> None:
+    channel = Channel(ProximityFear(), [LearningGain(more_from_losses)], weight=0.5)
+    learner = DeepQLearner([0], [4], 2, channels=[channel])
+    column = np.zeros((1, 3), int)
+    levels = np.array([[[0.5], [0.5], [0.0]]])
+    batch = Batch(column, column, column, column, column > 0, levels, column + 1)
+    weights = learner._weights(np.array([[-1.0, 1.0, -1.0]]), batch)
+    np.testing.assert_allclose(weights, [[1.5, 1.25, 1.0]])
+
+
+def test_what_is_remembered_is_the_level_before_the_step() -> None:
+    channel = Channel(ProximityFear(), [LearningGain(more_from_losses)], weight=0.5)
+    learner = DeepQLearner([0], [4], 2, channels=[channel])
+    near, far = (
+        Situation(
+            state=np.zeros(1, int),
+            context={"threat_distance": np.array([distance])},
+            last_action=np.full(1, -1),
+        )
+        for distance in (0.0, 3.0)
+    )
+    one = np.ones(1, bool)
+    learner.begin(one, near)
+    learner.observe(near, np.zeros(1, int), np.zeros(1), far, ~one, active=one)
+    assert learner._replay.sample(np.array([0]), 1).levels.tolist() == [[[0.5]]]
+    assert channel.level.tolist() == [0.0]
 
 
 def test_conditional_value_at_risk_by_hand() -> None:

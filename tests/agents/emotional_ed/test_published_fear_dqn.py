@@ -58,12 +58,16 @@ def test_random_moves_of_the_fearful_are_up() -> None:
 def test_remembered_steps_change_what_is_felt_now() -> None:
     learner = PublishedFearLearner([0], DISTANCE, DeepQConfig(batch_size=2))
     learner.begin(np.array([True]), at(3))
-    fallen = {"terminated": np.array([True]), "active": np.array([True])}
-    learner.observe(at(3), np.array([1]), np.array([-100.0]), at(0), **fallen)
+    one = np.array([True])
+
+    def fall() -> None:
+        learner.observe(at(3), np.array([1]), np.array([-100.0]), at(0), one, active=one)
+
+    fall()
     assert learner.fear.tonic[0] == pytest.approx(0.45)  # one step is known: no update yet
-    learner.begin(np.array([True]), at(3))
+    learner.begin(one, at(3))
     before = learner.parameters[0].clone()
-    learner.observe(at(3), np.array([1]), np.array([-100.0]), at(0), **fallen)
+    fall()
     # .45 from the step itself, and from two remembered falls (.95 x .9) and (1 x .9).
     assert learner.fear.tonic[0] == pytest.approx(0.9)
     assert not torch.equal(learner.parameters[0], before)
