@@ -13,6 +13,8 @@ ENTRY_POINTS = {
 CLASSIC = {
     "ErmGym/FearGrid-v0": "fear_grid:FearGridVectorEnv",
     "ErmGym/FearGrid-v1": "fear_grid:FairFearGridVectorEnv",
+    "ErmGym/SlipperyCliff-v0": "slippery_cliff:SlipperyCliffVectorEnv",
+    "ErmGym/SlipperyCliff-v1": "slippery_cliff:FairSlipperyCliffVectorEnv",
 }
 """Classic environments, by their class below `erm_gym.envs.classic`: v0 faithful, v1 fair."""
 

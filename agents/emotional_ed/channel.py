@@ -77,6 +77,10 @@ class Influence:
         """Probability `[B]` of a random action."""
         return epsilon
 
+    def risk(self, risk: np.ndarray, level: np.ndarray) -> np.ndarray:
+        """Share `[B]` of the worst outcomes that a distributional learner looks at, in (0, 1]."""
+        return risk
+
     def action(
         self, choice: Choice, level: np.ndarray, situation: Situation, draw: Draw
     ) -> np.ndarray:

@@ -147,3 +147,18 @@ class LearningGain(Influence):
     def gain(self, error: np.ndarray, level: np.ndarray, transition: Transition) -> np.ndarray:
         """The factor."""
         return self.factor(error, level, transition)
+
+
+@dataclass(frozen=True)
+class RiskAversion(Influence):
+    """Looks at worse outcomes: `risk = max(floor, risk - slope e)`, for distributional learners."""
+
+    slope: float = 1.0
+    """What a level of 1 takes away."""
+    floor: float = 0.1
+    """The least that is left, in (0, 1]."""
+
+    def risk(self, risk: np.ndarray, level: np.ndarray) -> np.ndarray:
+        """Lowers the risk level, but not below the floor."""
+        lowered: np.ndarray = np.maximum(np.minimum(self.floor, risk), risk - self.slope * level)
+        return lowered

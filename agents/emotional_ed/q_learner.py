@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Literal
 
 import numpy as np
 
-from erm_gym.agents.emotional_ed.channel import Channel, Influence
-from erm_gym.agents.emotional_ed.moments import Choice, Situation, Transition
+from erm_gym.agents.emotional_ed.channel import Channel
+from erm_gym.agents.emotional_ed.learner import ChannelLearner, Ties
+from erm_gym.agents.emotional_ed.moments import Situation, Transition
 from erm_gym.agents.hyperparameters import AgentError
-from erm_gym.streams import RowStreams
-
-Ties = Literal["random", "first"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +41,7 @@ class QConfig:
             raise AgentError(f"ties must be 'random' or 'first', got {self.ties!r}")
 
 
-class QLearner:
+class QLearner(ChannelLearner):
     """Q-learning in B rows, each with a table, random numbers and emotions of its own.
 
     `Q[s, a] += lr gain (r + discount max Q[s'] - Q[s, a])`, epsilon-greedy; channels act as
@@ -77,115 +73,23 @@ class QLearner:
         observed_levels: int = 1,
     ) -> None:
         self.config = config or QConfig()
-        self.channels = tuple(channels)
+        super().__init__(seeds, num_states, num_actions, channels, self.config.ties)
         rows = len(seeds)
         self._parts = observed_levels
         parts = observed_levels ** len(self.channels)
         self.table = np.zeros((rows, num_states * parts, num_actions))
-        self._felt = np.zeros((len(self.channels), rows))
-        self._steps = np.zeros(rows)
-        self._rows = np.arange(rows)
-        self._streams = RowStreams(seeds)
-        self._draws: dict[int, RowStreams] = {}
-        for number, channel in enumerate(self.channels):
-            channel.emotion.allocate(rows, num_states, num_actions)
-            for place, influence in enumerate(channel.influences):
-                own = [seed + 1_000_003 * (1 + number) + 10_007 * place for seed in seeds]
-                self._draws[id(influence)] = RowStreams(own)
         self._learning_rate = np.broadcast_to(np.asarray(self.config.learning_rate, float), rows)
         self._discount = np.broadcast_to(np.asarray(self.config.discount, float), rows)
         self._epsilon = np.broadcast_to(np.asarray(self.config.epsilon, float), rows)
 
-    def begin(self, rows: np.ndarray, situation: Situation) -> None:
-        """Episodes begin where `rows` `[B]` bool is set."""
-        for channel in self.channels:
-            channel.emotion.begin(rows, situation)
+    def _values(self, situation: Situation) -> np.ndarray:
+        self._here = self._number(situation)  # feeling what happens next may change the number
+        values: np.ndarray = self.table[self._rows, self._here]
+        return values
 
-    def act(
-        self,
-        situation: Situation,
-        *,
-        epsilon: float | None = None,
-        active: np.ndarray | None = None,
-    ) -> np.ndarray:
-        """Chooses an action in every row.
-
-        Args:
-            situation: Where the rows are.
-            epsilon: Probability of a random action in place of the configured one.
-            active: `[B]` bool, the rows that count; the others draw nothing. By default all.
-
-        Returns:
-            `[B]` int in [0, A).
-        """
-        self._here = self._number(situation)
-        values = self.table[self._rows, self._here]  # [B, A]
-        explore = self._epsilon if epsilon is None else np.full(len(self._rows), float(epsilon))
-        for channel in self.channels:
-            level = channel.level
-            for influence in channel.influences:
-                values = influence.values(values, level, situation)
-                explore = influence.epsilon(explore, level)
-        draws = self._streams.uniform(3, active)
-        explored = draws[:, 0] < explore
-        random = (draws[:, 1] * values.shape[1]).astype(np.int64)
-        action = np.where(explored, random, self._greedy(values, draws[:, 2]))
-        for channel in self.channels:
-            level = channel.level
-            for influence in channel.influences:
-                choice = Choice(action=action, explored=explored, values=values)
-                action = influence.action(
-                    choice, level, situation, partial(self._draw, influence, active)
-                )
-        return action
-
-    def observe(
-        self,
-        before: Situation,
-        action: np.ndarray,
-        reward: np.ndarray,
-        after: Situation,
-        terminated: np.ndarray,
-        *,
-        active: np.ndarray,
-        learning: bool = True,
-    ) -> None:
-        """Feels one step of every row, and learns from it.
-
-        Args:
-            before: Where the rows were.
-            action: `[B]` int, what they did.
-            reward: `[B]` float.
-            after: Where they are; at an end, the state that the episode ended in.
-            terminated: `[B]` bool, nothing comes after; a time limit does not count.
-            active: `[B]` bool, the rows that count.
-            learning: Whether the table changes; emotions are felt in any case.
-        """
-        value = self.table[self._rows, self._here, action]
-        transition = Transition(
-            before=before,
-            action=action,
-            reward=reward,
-            after=after,
-            terminated=terminated,
-            value=value,
-            active=active,
-        )
-        resting = None if active.all() else ~active
-        for channel in self.channels:
-            kept = None if resting is None else channel.emotion.kept(resting)
-            channel.emotion.feel(transition)
-            if resting is not None and kept is not None:
-                channel.emotion.put_back(resting, kept)
-        for number, channel in enumerate(self.channels):
-            self._felt[number] += channel.emotion.level * active
-        self._steps += active
-        if learning:
-            self._learn(transition, resting)
-
-    def mean_levels(self) -> np.ndarray:
-        """What each emotion felt over all steps so far, `[channels, B]`, without weights."""
-        return self._felt / np.maximum(self._steps, 1.0)
+    def _value(self, situation: Situation, action: np.ndarray) -> np.ndarray:
+        value: np.ndarray = self.table[self._rows, self._here, action]
+        return value
 
     def _number(self, situation: Situation) -> np.ndarray:
         """Numbers `[B]` of the states, observed levels included."""
@@ -196,14 +100,11 @@ class QLearner:
                 number = number * self._parts + np.clip(part, 0, self._parts - 1)
         return number
 
-    def _draw(self, influence: Influence, active: np.ndarray | None) -> np.ndarray:
-        return self._draws[id(influence)].uniform(1, active)[:, 0]
+    def _exploration(self) -> np.ndarray:
+        return self._epsilon
 
     def _learn(self, transition: Transition, resting: np.ndarray | None) -> None:
-        reward = transition.reward
-        for channel in self.channels:
-            for influence in channel.influences:
-                reward = influence.reward(reward, channel.level, transition)
+        reward = self._shaped(transition)
         best = self.table[self._rows, self._number(transition.after)].max(axis=1)
         target = reward + np.where(transition.terminated, 0.0, self._discount * best)
         error = target - transition.value
@@ -213,15 +114,4 @@ class QLearner:
                 rate = rate * influence.gain(error, channel.level, transition)
         step = np.where(transition.active, rate * error, 0.0)
         self.table[self._rows, self._here, transition.action] += step
-        for channel in self.channels:
-            kept = None if resting is None else channel.emotion.kept(resting)
-            channel.emotion.learned(transition, error)
-            if resting is not None and kept is not None:
-                channel.emotion.put_back(resting, kept)
-
-    def _greedy(self, values: np.ndarray, draws: np.ndarray) -> np.ndarray:
-        if self.config.ties == "first":
-            return values.argmax(axis=1)
-        best = values == values.max(axis=1, keepdims=True)  # [B, A]
-        chosen = (draws * best.sum(axis=1)).astype(np.int64)  # which of the best, from 0
-        return (best.cumsum(axis=1) > chosen[:, None]).argmax(axis=1)
+        self._tell(transition, error, resting)
