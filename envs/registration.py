@@ -13,6 +13,8 @@ ENTRY_POINTS = {
 CLASSIC = {
     "ErmGym/FearGrid-v0": "fear_grid:FearGridVectorEnv",
     "ErmGym/FearGrid-v1": "fear_grid:FairFearGridVectorEnv",
+    "ErmGym/PitchBlack-v0": "pitch_black:PitchBlackVectorEnv",
+    "ErmGym/PitchBlack-v1": "pitch_black:FairPitchBlackVectorEnv",
 }
 """Classic environments, by their class below `erm_gym.envs.classic`: v0 faithful, v1 fair."""
 

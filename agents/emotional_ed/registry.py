@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from erm_gym.agents.emotional_ed import pitch_black_agents as pitch_black
 from erm_gym.agents.emotional_ed.channel import Channel
 from erm_gym.agents.emotional_ed.fear import ProximityFear
 from erm_gym.agents.emotional_ed.forms import Bonus, LearningGain
@@ -62,5 +63,6 @@ def _feared() -> list[Channel]:
 CLASSIC_AGENTS: dict[str, ClassicAgent] = {
     "q": ClassicAgent(channels=list),
     "feared-q": ClassicAgent(channels=_feared),
+    "curiosity-q": ClassicAgent(channels=pitch_black.curious, scripted=pitch_black.scripted),
 }
 """Every tabular agent by its name."""
