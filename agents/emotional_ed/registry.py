@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from erm_gym.agents.emotional_ed import pitch_black_agents as pitch_black
+from erm_gym.agents.emotional_ed.anxiety import Anxiety, flee
 from erm_gym.agents.emotional_ed.channel import Channel
 from erm_gym.agents.emotional_ed.fear import ProximityFear
-from erm_gym.agents.emotional_ed.forms import Bonus, LearningGain
+from erm_gym.agents.emotional_ed.forms import Bonus, LearningGain, Override
 from erm_gym.agents.emotional_ed.moments import Situation, Transition
 from erm_gym.agents.emotional_ed.q_learner import QConfig
 from erm_gym.agents.hyperparameters import AgentError
@@ -60,9 +61,19 @@ def _feared() -> list[Channel]:
     return [Channel(ProximityFear(), influences)]
 
 
+def _anxious() -> list[Channel]:
+    return [Channel(Anxiety(), (Bonus(away_from_threat, relative=True),))]
+
+
+def _flight() -> list[Channel]:
+    near = Override(flee, lambda level: (level > 0.0).astype(float))
+    return [Channel(ProximityFear(reach=4.0), (near,))]  # from 3 cells away
+
+
 CLASSIC_AGENTS: dict[str, ClassicAgent] = {
     "q": ClassicAgent(channels=list),
     "feared-q": ClassicAgent(channels=_feared),
+    "anxiety-q": ClassicAgent(channels=_anxious, scripted=_flight),
     "curiosity-q": ClassicAgent(channels=pitch_black.curious, scripted=pitch_black.scripted),
 }
 """Every tabular agent by its name."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from erm_gym.evaluation.emotional_ed import pitch_black
+from erm_gym.evaluation.emotional_ed import pitch_black, predator_prey
 
 RUNS = {
     "pitch-black standard": lambda seeds: pitch_black.run(seeds, list, episodes=2),
     "pitch-black curiosity": lambda seeds: pitch_black.run(seeds, pitch_black.curious, episodes=2),
+    "predator-prey standard": lambda seeds: predator_prey.run(seeds, list, episodes=2),
+    "predator-prey anxiety": lambda seeds: predator_prey.run(
+        seeds, predator_prey.anxious, episodes=2
+    ),
 }
 
 
