@@ -19,11 +19,11 @@ SIGHT = 3
 class PredatorPreyVectorEnv(GridVectorEnv):
     """Food in random cells and a predator, none of which the agent sees; the faithful form.
 
-    Description: 10 x 10 cells, agent at (0, 0), predator at (9, 9), five pellets in random cells,
-        each of which comes back elsewhere when it is eaten. The agent moves, then the predator:
-        with probability .8 along the larger of its gaps, the column's if they are equal, else at
-        random. Only where both are in one cell after that is the agent caught: it may enter the
-        predator's cell, and escape if the predator then moves at random.
+    Description: 10 x 10 cells, agent at (0, 0), predator at (9, 9), five pellets in random cells
+        other than the agent's, each of which comes back elsewhere when it is eaten. The agent
+        moves, then the predator: with probability .8 along the larger of its gaps, the column's if
+        they are equal, else at random. Only where both are in one cell after that is the agent
+        caught: it may enter the predator's cell, and escape if the predator then moves at random.
     Action Space: `Discrete(4)`: up, down, left, right.
     Observation: `Discrete(100)`, the agent's cell.
     Rewards: -.01 a step, +1 for each pellet, -50 when caught.
@@ -55,9 +55,8 @@ class PredatorPreyVectorEnv(GridVectorEnv):
         self.pellets = self.per_row(int, (PELLETS,))
 
     def _begin(self, rows: np.ndarray) -> None:
-        drawn = (self.uniform(PELLETS) * self.height * self.width).astype(np.int64)
-        self.pellets[rows] = drawn[rows]
         self.position[rows] = 0
+        self.pellets[rows] = self._free_cells(self.uniform(PELLETS))[rows]
         self.predator[rows] = self.cell((9, 9))
         self.blocked[rows] = False
 
@@ -65,8 +64,7 @@ class PredatorPreyVectorEnv(GridVectorEnv):
         draws = self.uniform(2 + PELLETS)
         self.go(actions)
         eaten = self.pellets == self.position[:, None]  # [B, 5]
-        drawn = (draws[:, 2:] * self.height * self.width).astype(np.int64)
-        self.pellets[:] = np.where(eaten, drawn, self.pellets)
+        self.pellets[:] = np.where(eaten, self._free_cells(draws[:, 2:]), self.pellets)
         pursuing = draws[:, 0] < PURSUIT
         moves = np.where(pursuing, self._pursuit(), (draws[:, 1] * 4).astype(np.int64))
         met = pursuing & (self.position == self.predator)
@@ -77,6 +75,11 @@ class PredatorPreyVectorEnv(GridVectorEnv):
         self.measures["caught"] += caught
         rewards = STEP_REWARD + PELLET_REWARD * eaten.sum(axis=1) + CAUGHT_REWARD * caught
         return rewards, caught
+
+    def _free_cells(self, draws: np.ndarray) -> np.ndarray:
+        """Cells other than the agent's, from numbers `[B, 5]` in [0, 1)."""
+        cells = (draws * (self.height * self.width - 1)).astype(np.int64)
+        return cells + (cells >= self.position[:, None])
 
     def _pursuit(self) -> np.ndarray:
         down, right = self._gap(self.predator, self.position)

@@ -47,4 +47,8 @@ EXPERIMENT = Experiment(
         ("standard", "survived"): Figure(published=0.0),
         ("anxiety", "survived"): Figure(published=0.008),
     },
+    note=(
+        "Ours survives some five steps longer with anxiety. The text leaves open where pellets "
+        "come back, how equal gaps are broken, and whether anxiety rises with every approach."
+    ),
 )
