@@ -15,6 +15,10 @@ CLASSIC = {
     "ErmGym/FearGrid-v1": "fear_grid:FairFearGridVectorEnv",
     "ErmGym/SlipperyCliff-v0": "slippery_cliff:SlipperyCliffVectorEnv",
     "ErmGym/SlipperyCliff-v1": "slippery_cliff:FairSlipperyCliffVectorEnv",
+    "ErmGym/PitchBlack-v0": "pitch_black:PitchBlackVectorEnv",
+    "ErmGym/PitchBlack-v1": "pitch_black:FairPitchBlackVectorEnv",
+    "ErmGym/PredatorPrey-v0": "predator_prey:PredatorPreyVectorEnv",
+    "ErmGym/PredatorPrey-v1": "predator_prey:FairPredatorPreyVectorEnv",
 }
 """Classic environments, by their class below `erm_gym.envs.classic`: v0 faithful, v1 fair."""
 

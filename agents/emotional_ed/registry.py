@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from erm_gym.agents.emotional_ed import pitch_black_agents as pitch_black
+from erm_gym.agents.emotional_ed.anxiety import Anxiety, flee
 from erm_gym.agents.emotional_ed.channel import Channel
 from erm_gym.agents.emotional_ed.controls import Constant
 from erm_gym.agents.emotional_ed.fear import ProximityFear
-from erm_gym.agents.emotional_ed.forms import Bonus, LearningGain
+from erm_gym.agents.emotional_ed.forms import Bonus, LearningGain, Override
 from erm_gym.agents.emotional_ed.moments import Situation, Transition
 from erm_gym.agents.emotional_ed.q_learner import QConfig
 from erm_gym.agents.hyperparameters import AgentError
@@ -87,10 +89,23 @@ def _feared() -> list[Channel]:
     return [Channel(ProximityFear(), influences)]
 
 
+def _anxious() -> list[Channel]:
+    return [Channel(Anxiety(), (Bonus(away_from_threat, relative=True),))]
+
+
+def _flight() -> list[Channel]:
+    near = Override(flee, lambda level: (level > 0.0).astype(float))
+    return [Channel(ProximityFear(reach=4.0), (near,))]  # from 3 cells away
+
+
 CLASSIC_AGENTS: dict[str, ClassicAgent] = {
     "q": ClassicAgent(channels=list),
     "feared-q": ClassicAgent(
         channels=_feared, scripted=_never_into_reach, env="ErmGym/FearGrid-v1"
+    ),
+    "anxiety-q": ClassicAgent(channels=_anxious, scripted=_flight, env="ErmGym/PredatorPrey-v1"),
+    "curiosity-q": ClassicAgent(
+        channels=pitch_black.curious, scripted=pitch_black.scripted, env="ErmGym/PitchBlack-v1"
     ),
 }
 """Every tabular agent by its name."""
