@@ -12,6 +12,7 @@ from erm_gym.agents.emotional_ed.fear import ProximityFear
 from erm_gym.agents.emotional_ed.forms import Bonus, LearningGain
 from erm_gym.agents.emotional_ed.moments import Situation, Transition
 from erm_gym.agents.emotional_ed.q_learner import QConfig
+from erm_gym.agents.emotional_ed.shaping_agents import keeps_away, potential, shaped
 from erm_gym.agents.hyperparameters import AgentError
 from erm_gym.llm.suggestion import suggest
 
@@ -61,6 +62,9 @@ def _feared() -> list[Channel]:
 
 CLASSIC_AGENTS: dict[str, ClassicAgent] = {
     "q": ClassicAgent(channels=list),
-    "feared-q": ClassicAgent(channels=_feared),
+    "feared-q": ClassicAgent(channels=_feared, scripted=keeps_away),
+    "hybrid-q": ClassicAgent(channels=lambda: [*_feared(), *shaped()], scripted=keeps_away),
+    "potential-q": ClassicAgent(channels=potential, scripted=keeps_away),
+    "shaped-q": ClassicAgent(channels=shaped, scripted=keeps_away),
 }
 """Every tabular agent by its name."""

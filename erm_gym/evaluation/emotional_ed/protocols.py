@@ -7,13 +7,44 @@ from typing import Any
 
 import gymnasium as gym
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, VectorEnv
 
 from erm_gym.agents.emotional_ed import Channel, QConfig, QLearner
 from erm_gym.evaluation.classic_runs import Episodes, number_of_states, play
 
 EVALUATION_SEED = 1_000_000
 """Added to the seeds of the environment where an agent is evaluated."""
+
+
+def rows_of(env_id: str, seeds: Sequence[int], **options: Any) -> VectorEnv:
+    """A classic environment with a row per seed, for `play`.
+
+    Args:
+        env_id: A classic environment.
+        seeds: One per row; they are counted only.
+        **options: Of the environment.
+    """
+    disabled = AutoresetMode.DISABLED
+    return gym.make_vec(env_id, num_envs=len(seeds), autoreset_mode=disabled, **options)
+
+
+def learner_for(
+    envs: VectorEnv,
+    seeds: Sequence[int],
+    channels: Callable[[], Sequence[Channel]],
+    config: QConfig,
+) -> QLearner:
+    """An untrained Q-learner for an environment with discrete actions.
+
+    Args:
+        envs: With a row per seed.
+        seeds: Seed of each row of the learner.
+        channels: Makes the channels.
+        config: Hyperparameters.
+    """
+    assert isinstance(envs.single_action_space, spaces.Discrete)
+    states = number_of_states(envs.single_observation_space)
+    return QLearner(seeds, states, int(envs.single_action_space.n), config, channels())
 
 
 def train_then_evaluate(
@@ -44,12 +75,8 @@ def train_then_evaluate(
     Returns:
         Episodes of the training and of the evaluation, an empty dict if there are none.
     """
-    envs = gym.make_vec(
-        env_id, num_envs=len(seeds), autoreset_mode=AutoresetMode.DISABLED, **options
-    )
-    assert isinstance(envs.single_action_space, spaces.Discrete)
-    states = number_of_states(envs.single_observation_space)
-    learner = QLearner(seeds, states, int(envs.single_action_space.n), config, channels())
+    envs = rows_of(env_id, seeds, **options)
+    learner = learner_for(envs, seeds, channels, config)
     first = [int(seed) for seed in seeds]
     trained = play(envs, learner, train, seed=first)
     if not evaluate:
