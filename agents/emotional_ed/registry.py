@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from erm_gym.agents.emotional_ed.anger_agents import angry, persistent, pushes_until_open
 from erm_gym.agents.emotional_ed.channel import Channel
 from erm_gym.agents.emotional_ed.fear import ProximityFear
 from erm_gym.agents.emotional_ed.forms import Bonus, LearningGain
@@ -62,8 +63,10 @@ def _feared() -> list[Channel]:
 
 CLASSIC_AGENTS: dict[str, ClassicAgent] = {
     "q": ClassicAgent(channels=list),
+    "anger-q": ClassicAgent(channels=angry, scripted=pushes_until_open),
     "feared-q": ClassicAgent(channels=_feared, scripted=keeps_away),
     "hybrid-q": ClassicAgent(channels=lambda: [*_feared(), *shaped()], scripted=keeps_away),
+    "persistent-q": ClassicAgent(channels=persistent, scripted=pushes_until_open),
     "potential-q": ClassicAgent(channels=potential, scripted=keeps_away),
     "shaped-q": ClassicAgent(channels=shaped, scripted=keeps_away),
 }
