@@ -57,6 +57,7 @@ def train_then_evaluate(
     evaluate: int,
     epsilon: float = 0.0,
     learning: bool = False,
+    limit_ends: bool = False,
     **options: Any,
 ) -> tuple[Episodes, Episodes]:
     """Trains a Q-learner in every row, then evaluates it.
@@ -70,6 +71,7 @@ def train_then_evaluate(
         evaluate: Episodes of evaluation; 0 for none.
         epsilon: Probability of a random action in evaluation.
         learning: Whether learning goes on in evaluation, as in some of the originals.
+        limit_ends: Whether a time limit is learned as an end, as in most of the originals.
         **options: Of the environment.
 
     Returns:
@@ -78,9 +80,17 @@ def train_then_evaluate(
     envs = rows_of(env_id, seeds, **options)
     learner = learner_for(envs, seeds, channels, config)
     first = [int(seed) for seed in seeds]
-    trained = play(envs, learner, train, seed=first)
+    trained = play(envs, learner, train, seed=first, limit_ends=limit_ends)
     if not evaluate:
         return trained, {}
     again = [EVALUATION_SEED + seed for seed in first]
-    evaluated = play(envs, learner, evaluate, seed=again, learning=learning, epsilon=epsilon)
+    evaluated = play(
+        envs,
+        learner,
+        evaluate,
+        seed=again,
+        learning=learning,
+        epsilon=epsilon,
+        limit_ends=limit_ends,
+    )
     return trained, evaluated
