@@ -11,6 +11,10 @@ from erm_gym.agents.emotional_ed.anger_agents import angry, persistent, pushes_u
 from erm_gym.agents.emotional_ed.channel import Channel
 from erm_gym.agents.emotional_ed.fear import ProximityFear
 from erm_gym.agents.emotional_ed.forms import Bonus, LearningGain
+from erm_gym.agents.emotional_ed.integrated_agents import (
+    angry_and_regretful,
+    keeps_away_and_pushes,
+)
 from erm_gym.agents.emotional_ed.moments import Situation, Transition
 from erm_gym.agents.emotional_ed.q_learner import QConfig
 from erm_gym.agents.emotional_ed.shaping_agents import keeps_away, potential, shaped
@@ -61,11 +65,16 @@ def _feared() -> list[Channel]:
     return [Channel(ProximityFear(), influences)]
 
 
+def _integrated() -> list[Channel]:
+    return [*_feared(), *angry_and_regretful()]
+
+
 CLASSIC_AGENTS: dict[str, ClassicAgent] = {
     "q": ClassicAgent(channels=list),
     "anger-q": ClassicAgent(channels=angry, scripted=pushes_until_open),
     "feared-q": ClassicAgent(channels=_feared, scripted=keeps_away),
     "hybrid-q": ClassicAgent(channels=lambda: [*_feared(), *shaped()], scripted=keeps_away),
+    "integrated-q": ClassicAgent(channels=_integrated, scripted=keeps_away_and_pushes),
     "persistent-q": ClassicAgent(channels=persistent, scripted=pushes_until_open),
     "potential-q": ClassicAgent(channels=potential, scripted=keeps_away),
     "shaped-q": ClassicAgent(channels=shaped, scripted=keeps_away),
