@@ -11,6 +11,12 @@ ENTRY_POINTS = {
 """Text environments: `_env` and `_vec` are appended."""
 
 CLASSIC = {
+    "ErmGym/AngerGrid-v0": "anger_grid:AngerGridVectorEnv",
+    "ErmGym/AngerGrid-v1": "anger_grid:FairAngerGridVectorEnv",
+    "ErmGym/BlockedWay-v0": "failure_modes:BlockedWayVectorEnv",
+    "ErmGym/BlockedWay-v1": "failure_modes:FairBlockedWayVectorEnv",
+    "ErmGym/Bottleneck-v0": "bottleneck:BottleneckVectorEnv",
+    "ErmGym/Bottleneck-v1": "bottleneck:FairBottleneckVectorEnv",
     "ErmGym/FearGrid-v0": "fear_grid:FearGridVectorEnv",
     "ErmGym/FearGrid-v1": "fear_grid:FairFearGridVectorEnv",
     "ErmGym/SlipperyCliff-v0": "slippery_cliff:SlipperyCliffVectorEnv",
@@ -19,6 +25,10 @@ CLASSIC = {
     "ErmGym/PitchBlack-v1": "pitch_black:FairPitchBlackVectorEnv",
     "ErmGym/PredatorPrey-v0": "predator_prey:PredatorPreyVectorEnv",
     "ErmGym/PredatorPrey-v1": "predator_prey:FairPredatorPreyVectorEnv",
+    "ErmGym/FearRing-v0": "failure_modes:FearRingVectorEnv",
+    "ErmGym/FearRing-v1": "failure_modes:FairFearRingVectorEnv",
+    "ErmGym/Integration-v0": "integration:IntegrationVectorEnv",
+    "ErmGym/Integration-v1": "integration:FairIntegrationVectorEnv",
 }
 """Classic environments, by their class below `erm_gym.envs.classic`: v0 faithful, v1 fair."""
 

@@ -10,10 +10,11 @@ import numpy as np
 from erm_gym.agents.emotional_ed.channel import Channel
 from erm_gym.agents.emotional_ed.deep_q import DeepQConfig, DeepQLearner
 from erm_gym.agents.emotional_ed.fear import ProximityFear
+from erm_gym.agents.emotional_ed.fear_agents import away_from_threat
 from erm_gym.agents.emotional_ed.forms import Bonus, Override, RiskAversion
 from erm_gym.agents.emotional_ed.moments import Situation
 from erm_gym.agents.emotional_ed.quantile_q import QuantileConfig, QuantileQLearner
-from erm_gym.agents.emotional_ed.registry import Channels, away_from_threat
+from erm_gym.agents.emotional_ed.registry import Channels
 from erm_gym.agents.hyperparameters import AgentError
 from erm_gym.llm.suggestion import suggest
 

@@ -6,7 +6,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
-from erm_gym.envs.classic.grid import GridVectorEnv, distances
+from erm_gym.envs.classic.grid import Cell, GridVectorEnv, distances
 
 STEP_REWARD, GOAL_REWARD = -0.01, 1.0
 THREAT = (2, 2)
@@ -27,13 +27,23 @@ class FearGridVectorEnv(GridVectorEnv):
         that each action enters; `blocked`, 1 if the last move was into the edge; `goal_distance`.
     Measures: `min_threat_distance`, over the cells entered, the start left out; `goal`.
 
-    Source: Emotional-ED, experiment 1.
+    Args:
+        num_envs: Rows B, >= 1.
+        threat: Cell of the threat, (1, 3) where transfer to another one is asked for.
+        autoreset_mode: Who begins the next episode, and when.
+        render_mode: `ansi`, `rgb_array` or None.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Source: Emotional-ED, experiments 1 and 13.
     """
 
     def __init__(
         self,
         num_envs: int = 1,
         *,
+        threat: Cell = THREAT,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         render_mode: str | None = None,
     ) -> None:
@@ -46,8 +56,10 @@ class FearGridVectorEnv(GridVectorEnv):
             autoreset_mode=autoreset_mode,
             render_mode=render_mode,
         )
-        self.start, self.goal = (0, 0), (4, 4)
-        self._threat_distance = distances([THREAT], self.height, self.width)
+        if not (0 <= threat[0] < self.height and 0 <= threat[1] < self.width):
+            raise ValueError(f"threat must be a cell of the 5 x 5 grid, got {threat}")
+        self.start, self.goal, self.threat = (0, 0), (4, 4), threat
+        self._threat_distance = distances([threat], self.height, self.width)
         self._goal_distance = distances([self.goal], self.height, self.width)
 
     def _begin(self, rows: np.ndarray) -> None:
@@ -72,7 +84,7 @@ class FearGridVectorEnv(GridVectorEnv):
         }
 
     def _symbols(self, row: int) -> dict[tuple[int, int], str]:
-        return {THREAT: "T", self.goal: "G"}
+        return {self.threat: "T", self.goal: "G"}
 
 
 class FairFearGridVectorEnv(FearGridVectorEnv):

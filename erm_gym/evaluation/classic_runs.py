@@ -50,6 +50,7 @@ def play(
     seed: int | Sequence[int],
     learning: bool = True,
     epsilon: float | None = None,
+    limit_ends: bool = False,
 ) -> Episodes:
     """Plays as many episodes in every row.
 
@@ -62,6 +63,8 @@ def play(
         seed: Of every row, or of row 0 and the next for the next row, and so on.
         learning: Whether the learner learns.
         epsilon: Probability of a random action; by default the learner's own.
+        limit_ends: Whether the learner takes a time limit for an end after which nothing comes, a
+            defect that most of the published experiments have.
 
     Returns:
         Of every row and episode: `return` (the environment's reward, summed), `length` in steps,
@@ -84,7 +87,8 @@ def play(
         actions = learner.act(here, epsilon=epsilon, active=None if active.all() else active)
         observations, rewards, terminated, truncated, infos = envs.step(actions)
         there = _situation(envs, observations, infos, actions)
-        learner.observe(here, actions, rewards, there, terminated, active=active, learning=learning)
+        ends = terminated | truncated if limit_ends else terminated
+        learner.observe(here, actions, rewards, there, ends, active=active, learning=learning)
         total += rewards
         length += 1
         done = terminated | truncated

@@ -4,16 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from erm_gym.evaluation.emotional_ed import fear, pitch_black, predator_prey, slippery_cliff
+from erm_gym.evaluation.emotional_ed import (
+    anger,
+    bottleneck,
+    failure_modes,
+    fear,
+    integration,
+    pitch_black,
+    predator_prey,
+    shaping,
+    slippery_cliff,
+)
 from erm_gym.evaluation.emotional_ed.experiment import Experiment
 
 EXPERIMENTS: Sequence[Experiment] = (
     fear.EXPERIMENT,
+    anger.EXPERIMENT,
+    integration.EXPERIMENT,
+    shaping.EXPERIMENT,
+    shaping.FURTHER,
+    failure_modes.FEAR,
+    failure_modes.ANGER,
+    failure_modes.CONFLICT,
     pitch_black.EXPERIMENT,
     slippery_cliff.EXPERIMENT,
+    bottleneck.EXPERIMENT,
     predator_prey.EXPERIMENT,
 )
 """Every experiment."""
 
-FAIR: Sequence[str] = ("feared-q", "curiosity-q", "anxiety-q")
+FAIR: Sequence[str] = (
+    "feared-q",
+    "anger-q",
+    "integrated-q",
+    "curiosity-q",
+    "persistent-q",
+    "anxiety-q",
+)
 """Agents of the fair comparisons, each in the environment that it was made for."""

@@ -8,8 +8,8 @@ import numpy as np
 
 from erm_gym.agents.emotional_ed import Channel, QConfig
 from erm_gym.agents.emotional_ed.fear import ProximityFear
+from erm_gym.agents.emotional_ed.fear_agents import more_from_losses
 from erm_gym.agents.emotional_ed.forms import LearningGain, RankPreserving
-from erm_gym.agents.emotional_ed.registry import more_from_losses
 from erm_gym.evaluation.emotional_ed.experiment import Experiment, Figure, Scores
 from erm_gym.evaluation.emotional_ed.protocols import train_then_evaluate
 

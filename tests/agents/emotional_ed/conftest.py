@@ -29,25 +29,26 @@ def look() -> Look:
 
 @pytest.fixture
 def step(look: Look) -> Step:
-    """Makes transitions of one row or more, of which all count."""
+    """Makes transitions of one row or more, of which all count; what is not given is 0."""
 
     def make(
         *,
-        reward: list[float],
+        reward: list[float] | None = None,
         action: list[int] | None = None,
+        last_action: list[int] | None = None,
         state: list[int] | None = None,
         after: list[int] | None = None,
         terminated: list[bool] | None = None,
         value: list[float] | None = None,
         **context: list[float],
     ) -> Transition:
-        rows = len(reward)
+        rows = len(next(given for given in (reward, *context.values()) if given is not None))
         zeros = [0] * rows
         return Transition(
-            before=look(state or zeros),
+            before=look(state or zeros, last_action, **context),
             action=np.array(action or zeros),
-            reward=np.array(reward, float),
-            after=look(after or zeros, action or zeros, **context),
+            reward=np.array(reward or zeros, float),
+            after=look(after or state or zeros, action or zeros, **context),
             terminated=np.array(terminated or [False] * rows),
             value=np.array(value or zeros, float),
             active=np.ones(rows, bool),

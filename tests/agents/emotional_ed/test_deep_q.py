@@ -15,6 +15,7 @@ from erm_gym.agents.emotional_ed.deep_agents import DEEP_AGENTS, DeepAgent, deep
 from erm_gym.agents.emotional_ed.deep_q import DeepQConfig, DeepQLearner, one_hot_columns
 from erm_gym.agents.emotional_ed.ensemble import RowAdam, forward, initial_parameters
 from erm_gym.agents.emotional_ed.fear import ProximityFear
+from erm_gym.agents.emotional_ed.fear_agents import more_from_losses
 from erm_gym.agents.emotional_ed.forms import LearningGain, RiskAversion
 from erm_gym.agents.emotional_ed.quantile_q import (
     QuantileConfig,
@@ -22,7 +23,6 @@ from erm_gym.agents.emotional_ed.quantile_q import (
     conditional_value_at_risk,
     quantile_huber_slope,
 )
-from erm_gym.agents.emotional_ed.registry import more_from_losses
 from erm_gym.agents.emotional_ed.replay import Batch, Replay
 from erm_gym.agents.hyperparameters import AgentError
 from erm_gym.evaluation.classic_runs import play

@@ -12,7 +12,17 @@ from stable_baselines3.common.env_checker import check_env as check_for_stable_b
 from erm_gym.envs.checker import check_vector_env
 from erm_gym.envs.registration import CLASSIC
 
-DETERMINISTIC = {"ErmGym/FearGrid-v0"}
+DETERMINISTIC = {
+    "ErmGym/AngerGrid-v0",
+    "ErmGym/BlockedWay-v0",
+    "ErmGym/Bottleneck-v0",
+    "ErmGym/Bottleneck-v1",
+    "ErmGym/FearGrid-v0",
+    "ErmGym/FearRing-v0",
+    "ErmGym/FearRing-v1",
+    "ErmGym/Integration-v0",
+    "ErmGym/Integration-v1",
+}
 """Environments in which nothing is drawn at random."""
 
 every_env = pytest.mark.parametrize("env_id", sorted(CLASSIC))
