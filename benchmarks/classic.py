@@ -18,7 +18,7 @@ import tyro
 from rich.console import Console
 
 from erm_gym.agents.emotional_ed import QLearner, Situation
-from erm_gym.agents.emotional_ed.registry import classic_agent
+from erm_gym.agents.emotional_ed.named import named_agent
 from erm_gym.evaluation.classic_runs import (
     make_rows,
     number_of_actions,
@@ -83,7 +83,7 @@ def make_learner(
     """The agent, for as many rows as there are seeds."""
     space = getattr(env, "single_observation_space", env.observation_space)
     actions = getattr(env, "single_action_space", env.action_space)
-    channels = classic_agent(arguments.agent).channels()
+    channels = named_agent(arguments.agent).channels()
     return QLearner(seeds, number_of_states(space), number_of_actions(actions), channels=channels)
 
 

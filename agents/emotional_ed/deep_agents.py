@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,8 +16,8 @@ from erm_gym.agents.emotional_ed.forms import Bonus, Override, RiskAversion
 from erm_gym.agents.emotional_ed.moments import Situation
 from erm_gym.agents.emotional_ed.quantile_q import QuantileConfig, QuantileQLearner
 from erm_gym.agents.emotional_ed.registry import Channels
-from erm_gym.agents.hyperparameters import AgentError
-from erm_gym.llm.suggestion import suggest
+
+CLIFF = "ErmGym/SlipperyCliff-v1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,28 +32,26 @@ class DeepAgent:
     config: DeepQConfig = field(default_factory=DeepQConfig)
     """Hyperparameters; a `QuantileConfig` makes it a distributional learner."""
 
-    def learner(self, seeds: Sequence[int], sizes: Sequence[int], num_actions: int) -> DeepQLearner:
-        """A fresh learner.
+    env: str | None = None
+    """The fair environment it was made for; None for an agent of no experiment."""
+    search: ClassVar[Mapping[str, Sequence[float]]] = {"learning_rate": (3e-4, 1e-3, 3e-3)}
+    """Hyperparameters that a fair comparison tunes."""
 
-        Args:
-            seeds: Seed of each of the B rows.
-            sizes: Number of values of each factor of the observation.
-            num_actions: Actions A.
-        """
-        if isinstance(self.config, QuantileConfig):
-            return QuantileQLearner(seeds, sizes, num_actions, self.config, self.channels())
-        return DeepQLearner(seeds, sizes, num_actions, self.config, self.channels())
-
-
-def deep_agent(name: str) -> DeepAgent:
-    """What stands behind a name.
-
-    Raises:
-        AgentError: If the name is unknown; it suggests the nearest.
-    """
-    if name not in DEEP_AGENTS:
-        raise AgentError(f"unknown agent {name!r}; {suggest(name, list(DEEP_AGENTS))}")
-    return DEEP_AGENTS[name]
+    def learner(
+        self,
+        seeds: Sequence[int],
+        sizes: Sequence[int],
+        num_actions: int,
+        channels: Sequence[Channel] | None = None,
+        *,
+        observed_levels: int = 1,
+        **hyperparameters: Any,
+    ) -> DeepQLearner:
+        """A fresh learner; arguments as for `ClassicAgent.learner`."""
+        config = replace(self.config, **hyperparameters)
+        felt = self.channels() if channels is None else channels
+        kind = QuantileQLearner if isinstance(config, QuantileConfig) else DeepQLearner
+        return kind(seeds, sizes, num_actions, config, felt, observed_levels=observed_levels)
 
 
 def step_away(situation: Situation, values: np.ndarray) -> np.ndarray:
@@ -93,11 +92,11 @@ def _scripted() -> list[Channel]:
 
 DEEP_AGENTS: dict[str, DeepAgent] = {
     "dqn": DeepAgent(),
-    "feared-dqn": DeepAgent(channels=_feared, scripted=_scripted),
+    "feared-dqn": DeepAgent(channels=_feared, scripted=_scripted, env=CLIFF),
     "qr-dqn": DeepAgent(config=QuantileConfig()),
     "cvar-dqn": DeepAgent(config=QuantileConfig(risk=0.5)),
     "cvar-feared-dqn": DeepAgent(
-        channels=_risk_feared, scripted=_scripted, config=QuantileConfig()
+        channels=_risk_feared, scripted=_scripted, config=QuantileConfig(), env=CLIFF
     ),
 }
 """Every deep agent by its name."""

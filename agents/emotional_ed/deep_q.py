@@ -30,8 +30,8 @@ NETWORK_SEED, REPLAY_SEED = 500_009, 700_001
 class DeepQConfig:
     """Hyperparameters of a deep Q-learner; those of Emotional-ED's experiment 18 by default."""
 
-    learning_rate: float = 1e-3
-    """Adam's step size."""
+    learning_rate: float | np.ndarray = 1e-3
+    """Adam's step size; an array `[B]` gives each row its own."""
     discount: float = 0.99
     """In [0, 1]."""
     width: int = 64
@@ -58,7 +58,7 @@ class DeepQConfig:
         for name in ("discount", "epsilon_first", "epsilon_decay", "epsilon_last"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise AgentError(f"{name} must be in [0, 1], got {getattr(self, name)}")
-        if not self.learning_rate > 0.0:
+        if not (np.asarray(self.learning_rate) > 0.0).all():
             raise AgentError(f"learning_rate must be above 0, got {self.learning_rate}")
         for field in fields(self):
             value = getattr(self, field.name)
@@ -86,6 +86,7 @@ class DeepQLearner(ChannelLearner):
         num_actions: Actions A.
         config: Hyperparameters.
         channels: Emotions and what they do; none for the plain learner.
+        observed_levels: As for the base.
 
     Attributes:
         parameters: Of the B networks.
@@ -105,9 +106,16 @@ class DeepQLearner(ChannelLearner):
         num_actions: int,
         config: DeepQConfig | None = None,
         channels: Sequence[Channel] = (),
+        *,
+        observed_levels: int = 1,
     ) -> None:
         self.config = config or DeepQConfig()
-        super().__init__(seeds, int(np.prod(sizes)), num_actions, channels, "random")
+        states = int(np.prod(sizes))
+        super().__init__(
+            seeds, states, num_actions, channels, ties="random", observed_levels=observed_levels
+        )
+        if observed_levels > 1:
+            sizes = [*sizes, *[observed_levels] * len(self.channels)]
         self.num_actions = num_actions
         self._columns = one_hot_columns(sizes)
         self.parameters = initial_parameters(
@@ -177,7 +185,8 @@ class DeepQLearner(ChannelLearner):
 
     def _best_after(self, after: Situation) -> np.ndarray:
         """Value `[B]` of the best action in the rows' next states, by the target networks."""
-        best: np.ndarray = self._as_values(self.target[self._rows, after.state]).max(axis=1)
+        target = self.target[self._rows, self._number(after)]
+        best: np.ndarray = self._as_values(target).max(axis=1)
         return best
 
     # Inside
@@ -193,16 +202,16 @@ class DeepQLearner(ChannelLearner):
         reward = torch.from_numpy(batch.reward).reshape(shape)
         return reward + self.config.discount * going_on * after
 
-    def _values(self, situation: Situation) -> np.ndarray:
-        with torch.no_grad():
-            outputs = self._forward(self.parameters, np.asarray(situation.state)[:, None])
-        return self._as_values(outputs[:, 0])
-
-    def _value(self, situation: Situation, action: np.ndarray) -> np.ndarray:
+    def _value(self, state: np.ndarray, action: np.ndarray) -> np.ndarray:
         if not self.channels:  # then nothing asks for it
             return np.full(len(self._rows), np.nan)
-        value: np.ndarray = self._values(situation)[self._rows, action]
+        value: np.ndarray = self._values(state)[self._rows, action]
         return value
+
+    def _values(self, state: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            outputs = self._forward(self.parameters, np.array(state)[:, None])
+        return self._as_values(outputs[:, 0])
 
     def _as_values(self, outputs: Tensor) -> np.ndarray:
         """Action values `[B, A]` of outputs `[B, outputs]`, at the rows' own risk levels."""
@@ -217,10 +226,10 @@ class DeepQLearner(ChannelLearner):
 
     def _learn(self, transition: Transition, resting: np.ndarray | None) -> None:
         step = Batch(
-            state=transition.before.state,
+            state=self._here,
             action=transition.action,
             reward=self._shaped(transition),
-            after=transition.after.state,
+            after=self._number(transition.after),
             terminated=transition.terminated,
             levels=self._levels,
             risk=self._risk(),

@@ -79,17 +79,17 @@ class RowAdam:
 
     Args:
         parameters: Changed in place.
-        learning_rate: Step size, > 0.
+        learning_rate: Step size, > 0, one or `[B]`.
 
     Source: Kingma & Ba 2015, algorithm 1.
     """
 
-    def __init__(self, parameters: Parameters, learning_rate: float) -> None:
+    def __init__(self, parameters: Parameters, learning_rate: float | np.ndarray) -> None:
         self.parameters = parameters
-        self.learning_rate = learning_rate
         self._first = [torch.zeros_like(parameter) for parameter in parameters]
         self._second = [torch.zeros_like(parameter) for parameter in parameters]
         self._steps = np.zeros(len(parameters[0]))
+        self.learning_rate = np.broadcast_to(np.asarray(learning_rate, float), self._steps.shape)
 
     def step(self, rows: np.ndarray, gradients: Sequence[Tensor]) -> None:
         """One step of some networks.
@@ -101,7 +101,7 @@ class RowAdam:
         self._steps[rows] += 1
         first_decay, second_decay = ADAM_DECAY
         corrected = torch.from_numpy(1.0 - second_decay ** self._steps[rows]).float().sqrt()
-        size = torch.from_numpy(self.learning_rate / (1.0 - first_decay ** self._steps[rows]))
+        size = torch.from_numpy(self.learning_rate[rows] / (1.0 - first_decay ** self._steps[rows]))
         size = (size.float() * corrected)[:, None, None]
         epsilon = (ADAM_EPSILON * corrected)[:, None, None]
         every = len(rows) == len(self._steps)

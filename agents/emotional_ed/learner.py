@@ -27,6 +27,8 @@ class ChannelLearner(ABC):
         num_actions: Actions A.
         channels: Emotions and what they do; none for the plain learner.
         ties: Which of equally good actions is taken.
+        observed_levels: With 2 or more, the level of every channel belongs to the state, in so many
+            equal parts of [0, 1]: what an emotion is worth as an observation.
     """
 
     def __init__(
@@ -35,12 +37,16 @@ class ChannelLearner(ABC):
         num_states: int,
         num_actions: int,
         channels: Sequence[Channel],
+        *,
         ties: Ties,
+        observed_levels: int,
     ) -> None:
         self.channels = tuple(channels)
+        self._parts = observed_levels
         self._ties = ties
         rows = len(seeds)
         self._rows = np.arange(rows)
+        self._here = np.zeros(rows, np.int64)
         self._felt = np.zeros((len(self.channels), rows))
         self._steps = np.zeros(rows)
         self._streams = RowStreams(seeds)
@@ -54,12 +60,12 @@ class ChannelLearner(ABC):
     # For subclasses
 
     @abstractmethod
-    def _values(self, situation: Situation) -> np.ndarray:
-        """Action values `[B, A]`."""
+    def _values(self, state: np.ndarray) -> np.ndarray:
+        """Action values `[B, A]` in the states `[B]`, observed levels included."""
 
     @abstractmethod
-    def _value(self, situation: Situation, action: np.ndarray) -> np.ndarray:
-        """Value `[B]` of the actions `[B]`."""
+    def _value(self, state: np.ndarray, action: np.ndarray) -> np.ndarray:
+        """Value `[B]` of the actions `[B]` in the states `[B]`."""
 
     @abstractmethod
     def _exploration(self) -> np.ndarray:
@@ -75,6 +81,7 @@ class ChannelLearner(ABC):
         """Episodes begin where `rows` `[B]` bool is set."""
         for channel in self.channels:
             channel.emotion.begin(rows, situation)
+        self._here = np.where(rows, self._number(situation), self._here)
 
     def act(
         self,
@@ -93,7 +100,8 @@ class ChannelLearner(ABC):
         Returns:
             `[B]` int in [0, A).
         """
-        values = self._values(situation)  # [B, A]
+        self._here = self._number(situation)  # what is felt after the step may change the number
+        values = self._values(self._here)  # [B, A]
         explore = (
             np.full(len(self._rows), float(epsilon)) if epsilon is not None else self._exploration()
         )
@@ -137,7 +145,7 @@ class ChannelLearner(ABC):
             active: `[B]` bool, the rows that count.
             learning: Whether the values change; emotions are felt in any case.
         """
-        value = self._value(before, action)
+        value = self._value(self._here, action)
         transition = Transition(
             before=before,
             action=action,
@@ -164,6 +172,15 @@ class ChannelLearner(ABC):
         return self._felt / np.maximum(self._steps, 1.0)
 
     # Inside
+
+    def _number(self, situation: Situation) -> np.ndarray:
+        """Numbers `[B]` of the states, observed levels included."""
+        number = situation.state
+        if self._parts > 1:
+            for channel in self.channels:
+                part = (channel.emotion.level * self._parts).astype(np.int64)
+                number = number * self._parts + np.clip(part, 0, self._parts - 1)
+        return number
 
     def _shaped(self, transition: Transition) -> np.ndarray:
         """The reward `[B]` to learn from."""

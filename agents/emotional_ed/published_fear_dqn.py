@@ -98,8 +98,8 @@ class PublishedFearLearner(DeepQLearner):
     def _best_after(self, after: Situation) -> np.ndarray:
         return self._of_present(self._target_parameters, after.state).max(axis=1)
 
-    def _values(self, situation: Situation) -> np.ndarray:
-        return self._of_present(self.parameters, situation.state)
+    def _values(self, state: np.ndarray) -> np.ndarray:
+        return self._of_present(self.parameters, state)
 
     def _of_present(self, parameters: Parameters, states: np.ndarray) -> np.ndarray:
         """Action values `[B, A]` in states `[B]`, with the fear of the present."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from erm_gym.agents.emotional_ed.channel import Channel
 from erm_gym.agents.emotional_ed.learner import ChannelLearner, Ties
-from erm_gym.agents.emotional_ed.moments import Situation, Transition
+from erm_gym.agents.emotional_ed.moments import Transition
 from erm_gym.agents.hyperparameters import AgentError
 
 
@@ -53,8 +53,7 @@ class QLearner(ChannelLearner):
         num_actions: Actions A.
         config: Hyperparameters.
         channels: Emotions and what they do; none for the plain learner.
-        observed_levels: With 2 or more, the level of every channel belongs to the state, in so many
-            equal parts of [0, 1]: what an emotion is worth as an observation.
+        observed_levels: As for the base.
 
     Attributes:
         table: `[B, S, A]` float64, the action values; 0 at first. S counts observed levels, too.
@@ -73,32 +72,28 @@ class QLearner(ChannelLearner):
         observed_levels: int = 1,
     ) -> None:
         self.config = config or QConfig()
-        super().__init__(seeds, num_states, num_actions, channels, self.config.ties)
+        super().__init__(
+            seeds,
+            num_states,
+            num_actions,
+            channels,
+            ties=self.config.ties,
+            observed_levels=observed_levels,
+        )
         rows = len(seeds)
-        self._parts = observed_levels
         parts = observed_levels ** len(self.channels)
         self.table = np.zeros((rows, num_states * parts, num_actions))
         self._learning_rate = np.broadcast_to(np.asarray(self.config.learning_rate, float), rows)
         self._discount = np.broadcast_to(np.asarray(self.config.discount, float), rows)
         self._epsilon = np.broadcast_to(np.asarray(self.config.epsilon, float), rows)
 
-    def _values(self, situation: Situation) -> np.ndarray:
-        self._here = self._number(situation)  # feeling what happens next may change the number
-        values: np.ndarray = self.table[self._rows, self._here]
+    def _values(self, state: np.ndarray) -> np.ndarray:
+        values: np.ndarray = self.table[self._rows, state]
         return values
 
-    def _value(self, situation: Situation, action: np.ndarray) -> np.ndarray:
-        value: np.ndarray = self.table[self._rows, self._here, action]
+    def _value(self, state: np.ndarray, action: np.ndarray) -> np.ndarray:
+        value: np.ndarray = self.table[self._rows, state, action]
         return value
-
-    def _number(self, situation: Situation) -> np.ndarray:
-        """Numbers `[B]` of the states, observed levels included."""
-        number = situation.state
-        if self._parts > 1:
-            for channel in self.channels:
-                part = (channel.emotion.level * self._parts).astype(np.int64)
-                number = number * self._parts + np.clip(part, 0, self._parts - 1)
-        return number
 
     def _exploration(self) -> np.ndarray:
         return self._epsilon

@@ -23,8 +23,9 @@ class QuantileConfig(DeepQConfig):
 
     quantiles: int = 21
     """Quantiles N of the return that are learned of each action."""
-    risk: float = 1.0
-    """Share of the worst outcomes by whose mean actions are chosen, in (0, 1]; 1 is the mean."""
+    risk: float | np.ndarray = 1.0
+    """Share of the worst outcomes by whose mean actions are chosen, in (0, 1]; 1 is the mean. An
+    array `[B]` gives each row its own."""
 
     def __post_init__(self) -> None:
         """Checks the ranges.
@@ -33,7 +34,8 @@ class QuantileConfig(DeepQConfig):
             AgentError: It names the field, its value and what is allowed.
         """
         super().__post_init__()
-        if not 0.0 < self.risk <= 1.0:
+        risk = np.asarray(self.risk)
+        if not ((risk > 0.0) & (risk <= 1.0)).all():
             raise AgentError(f"risk must be in (0, 1], got {self.risk}")
 
 
@@ -60,7 +62,7 @@ class QuantileQLearner(DeepQLearner):
         return conditional_value_at_risk(outputs.reshape(shape), risk[..., None])
 
     def _risk(self) -> np.ndarray:
-        risk = np.full(len(self._rows), self.config.risk)
+        risk = np.full(len(self._rows), self.config.risk, float)
         for channel in self.channels:
             for influence in channel.influences:
                 risk = influence.risk(risk, channel.level)

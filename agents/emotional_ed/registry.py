@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
 from erm_gym.agents.emotional_ed import pitch_black_agents as pitch_black
 from erm_gym.agents.emotional_ed.anger_agents import angry, persistent, pushes_until_open
@@ -11,9 +13,7 @@ from erm_gym.agents.emotional_ed.anxiety_agents import anxious, flight
 from erm_gym.agents.emotional_ed.channel import Channel
 from erm_gym.agents.emotional_ed.fear_agents import feared, never_into_reach
 from erm_gym.agents.emotional_ed.integrated_agents import integrated, keeps_away_and_pushes
-from erm_gym.agents.emotional_ed.q_learner import QConfig
-from erm_gym.agents.hyperparameters import AgentError
-from erm_gym.llm.suggestion import suggest
+from erm_gym.agents.emotional_ed.q_learner import QConfig, QLearner
 
 Channels = Callable[[], Sequence[Channel]]
 """Makes an agent's channels; called anew for every learner, since they hold its emotions."""
@@ -32,29 +32,37 @@ class ClassicAgent:
     """The fair environment it was made for; None for an agent of no experiment."""
     config: QConfig = field(default_factory=QConfig)
     """Hyperparameters, where nothing was tuned."""
+    search: ClassVar[Mapping[str, Sequence[float]]] = {
+        "learning_rate": (0.05, 0.1, 0.2, 0.3, 0.5, 0.8),
+        "epsilon": (0.05, 0.1, 0.2, 0.35, 0.5),
+        "discount": (0.8, 0.9, 0.99),
+    }
+    """Hyperparameters that a fair comparison tunes. Source: Emotional-ED, section 3, rule 1."""
 
+    def learner(
+        self,
+        seeds: Sequence[int],
+        sizes: Sequence[int],
+        num_actions: int,
+        channels: Sequence[Channel] | None = None,
+        *,
+        observed_levels: int = 1,
+        **hyperparameters: Any,
+    ) -> QLearner:
+        """A fresh learner.
 
-def classic_agent(name: str) -> ClassicAgent:
-    """What stands behind a name.
-
-    Raises:
-        AgentError: If the name is unknown; it suggests the nearest.
-    """
-    if name not in CLASSIC_AGENTS:
-        raise AgentError(f"unknown agent {name!r}; {suggest(name, list(CLASSIC_AGENTS))}")
-    return CLASSIC_AGENTS[name]
-
-
-def home_of(name: str) -> str:
-    """The fair environment that an agent was made for.
-
-    Raises:
-        AgentError: If the name is unknown, or the agent was made for none.
-    """
-    env = classic_agent(name).env
-    if env is None:
-        raise AgentError(f"the agent {name!r} has no environment of its own; name one")
-    return env
+        Args:
+            seeds: Seed of each of the B rows.
+            sizes: Number of values of each factor of the observation.
+            num_actions: Actions A.
+            channels: Other channels than its own.
+            observed_levels: As for `QLearner`.
+            **hyperparameters: Changes of the configuration, one value or `[B]`.
+        """
+        config = replace(self.config, **hyperparameters)
+        felt = self.channels() if channels is None else channels
+        states = math.prod(sizes)
+        return QLearner(seeds, states, num_actions, config, felt, observed_levels=observed_levels)
 
 
 CLASSIC_AGENTS: dict[str, ClassicAgent] = {

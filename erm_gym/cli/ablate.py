@@ -33,19 +33,20 @@ class Ablate(Command):
     """
 
     agent: str
-    """The emotional agent, such as feared-q."""
+    """The emotional agent, such as feared-q or feared-dqn."""
     env: str | None = None
     """A classic environment; by default the fair one that the agent was made for."""
-    seeds: int = 50
-    """Paired seeds."""
-    episodes: int = 300
-    """Episodes of training."""
+    seeds: int | None = None
+    """Paired seeds; by default 50, or 30 of a deep agent."""
+    episodes: int | None = None
+    """Episodes of training; by default 300, or 500 of a deep agent."""
     evaluation_episodes: int = 50
     """Episodes of the greedy evaluation."""
-    trials: int = 40
-    """Hyperparameters that each variant tries, on seeds of its own."""
-    search_seeds: int = 5
-    """Seeds of each trial."""
+    trials: int | None = None
+    """Hyperparameters that each variant tries, on seeds of its own; by default 40, or 6 of a deep
+    agent."""
+    search_seeds: int | None = None
+    """Seeds of each trial; by default 5, or 3 of a deep agent."""
     jobs: int = 0
     """Variants side by side; by default one per CPU core."""
     out: Path = Path("ablation")
@@ -56,13 +57,12 @@ class Ablate(Command):
         if self.jobs < 0:
             raise RunError(f"jobs must be at least 1, or 0 for one per CPU core, got {self.jobs}")
         load_libraries(console)
-        from erm_gym.agents.emotional_ed.registry import home_of
-        from erm_gym.evaluation.emotional_ed.ablation import FILE, AblationConfig, ablate
+        from erm_gym.evaluation.emotional_ed.ablation import FILE, ablate, usual_config
         from erm_gym.evaluation.emotional_ed.ablation_picture import plot_ablation
 
-        config = AblationConfig(
-            agent=self.agent,
-            env=self.env or home_of(self.agent),
+        config = usual_config(
+            self.agent,
+            self.env,
             seeds=self.seeds,
             episodes=self.episodes,
             evaluation_episodes=self.evaluation_episodes,

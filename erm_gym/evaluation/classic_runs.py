@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -143,7 +144,12 @@ def number_of_actions(space: Any) -> int:
 
 def number_of_states(space: Any) -> int:
     """How many observations a `Discrete` or `MultiDiscrete` space has."""
-    return int(space.n if isinstance(space, spaces.Discrete) else np.prod(space.nvec))
+    return math.prod(factor_sizes(space))
+
+
+def factor_sizes(space: Any) -> list[int]:
+    """How many values each factor of a `Discrete` or `MultiDiscrete` observation has."""
+    return [int(space.n)] if isinstance(space, spaces.Discrete) else space.nvec.tolist()
 
 
 def state_numbers(space: Any, observations: np.ndarray) -> np.ndarray:

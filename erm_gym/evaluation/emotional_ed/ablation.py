@@ -15,19 +15,20 @@ from typing import Any
 
 import numpy as np
 
-from erm_gym.agents.emotional_ed import QConfig, QLearner
-from erm_gym.agents.emotional_ed.registry import classic_agent
+from erm_gym.agents.emotional_ed.deep_agents import DeepAgent
+from erm_gym.agents.emotional_ed.learner import ChannelLearner
+from erm_gym.agents.emotional_ed.named import home_of, named_agent
+from erm_gym.agents.emotional_ed.registry import CLASSIC_AGENTS
 from erm_gym.evaluation.classic_runs import (
     Episodes,
+    factor_sizes,
     make_rows,
     number_of_actions,
-    number_of_states,
     play,
 )
 from erm_gym.evaluation.config import RunError, RunInterrupted
 from erm_gym.evaluation.emotional_ed.variants import (
     EMOTIONAL,
-    LEARNING,
     VARIANTS,
     Parameters,
     Variant,
@@ -45,6 +46,7 @@ RANDOM = "random"
 """Name of the policy that is the low end of the range."""
 CURVE_POINTS = 20
 FILE = "ablation.json"
+DEEP_SIZES: Mapping[str, int] = {"seeds": 30, "episodes": 500, "trials": 6, "search_seeds": 3}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,7 @@ class AblationConfig:
     """What is compared, and with how much."""
 
     agent: str
-    """The emotional agent, one of `CLASSIC_AGENTS`."""
+    """The emotional agent, one of `erm_gym.agents.emotional_ed.named.AGENTS`."""
     env: str
     """The environment's id."""
     seeds: int = 50
@@ -79,10 +81,27 @@ class AblationConfig:
                 raise RunError(
                     f"{name} must be at least {least.get(name, 1)}, got {getattr(self, name)}"
                 )
-        if not classic_agent(self.agent).channels():
+        if not named_agent(self.agent).channels():
             raise RunError(
                 f"{self.agent!r} has no channel that could be switched off; give another agent"
             )
+
+
+def usual_config(agent: str, env: str | None = None, **changes: int | None) -> AblationConfig:
+    """A comparison of the usual size: 50 seeds and 40 trials, or 30 and 6 of deep agents.
+
+    Args:
+        agent: The emotional agent.
+        env: The environment's id; by default the fair one that the agent was made for.
+        **changes: Other fields of `AblationConfig`; None for the usual number.
+
+    Raises:
+        AgentError: If the agent is unknown, or was made for no environment and none is given.
+        RunError: If a number is out of range.
+    """
+    sizes = DEEP_SIZES if isinstance(named_agent(agent), DeepAgent) else {}
+    given = {key: value for key, value in changes.items() if value is not None}
+    return AblationConfig(agent=agent, env=env or home_of(agent), **{**sizes, **given})
 
 
 Progress = Callable[[str, int, int], None]
@@ -194,33 +213,25 @@ def _task(task: tuple[AblationConfig, str, Mapping[str, Any]]) -> dict[str, Any]
 
 def _variants(config: AblationConfig) -> dict[str, Variant]:
     """Those that this agent and environment allow."""
-    agent = classic_agent(config.agent)
+    agent = named_agent(config.agent)
     envs = make_rows(config.env, 1)
     _, infos = envs.reset(seed=0)
     context = infos.get("context", {})
-    return {
-        name: variant
-        for name, variant in VARIANTS.items()
-        if (variant.needs is None or variant.needs in context)
-        and not (variant.rule and agent.scripted is None)
-    }
+    return {name: variant for name, variant in VARIANTS.items() if variant.fits(agent, context)}
 
 
 def _run(
     config: AblationConfig, variant: Variant, parameters: Parameters, seeds: Sequence[int]
-) -> tuple[Episodes, Episodes, QLearner]:
+) -> tuple[Episodes, Episodes, ChannelLearner]:
     envs = make_rows(config.env, len(seeds))
-    learner = QLearner(
+    agent = variant.kind(named_agent(config.agent))
+    learner = agent.learner(
         seeds,
-        number_of_states(envs.single_observation_space),
+        factor_sizes(envs.single_observation_space),
         number_of_actions(envs.single_action_space),
-        QConfig(
-            learning_rate=parameters["learning_rate"],
-            discount=parameters["discount"],
-            epsilon=parameters["epsilon"],
-        ),
-        variant.build(classic_agent(config.agent), parameters),
+        variant.build(agent, parameters),
         observed_levels=variant.observed_levels,
+        **{key: values for key, values in parameters.items() if key in variant.tuned(agent)},
     )
     trained = play(envs, learner, config.episodes, seed=list(seeds))
     evaluated = play(
@@ -240,7 +251,8 @@ def _search(config: AblationConfig, variant: Variant) -> tuple[dict[str, float],
     The trials of what all variants search are the same for each of them.
     """
     common, own = np.random.default_rng(0), np.random.default_rng(1)
-    drawn = {key: common.choice(values, config.trials) for key, values in LEARNING.items()}
+    tuned = named_agent(config.agent).search
+    drawn = {key: common.choice(values, config.trials) for key, values in tuned.items()}
     drawn |= {key: own.choice(values, config.trials) for key, values in variant.search.items()}
     rows = {key: np.repeat(values, config.search_seeds) for key, values in drawn.items()}
     seeds = np.tile(SEARCH_SEED + np.arange(config.search_seeds), config.trials)
@@ -253,8 +265,9 @@ def _search(config: AblationConfig, variant: Variant) -> tuple[dict[str, float],
 
 def _random_scores(config: AblationConfig) -> np.ndarray:
     envs = make_rows(config.env, config.seeds)
-    states = number_of_states(envs.single_observation_space)
-    learner = QLearner(range(config.seeds), states, number_of_actions(envs.single_action_space))
+    sizes = factor_sizes(envs.single_observation_space)
+    actions = number_of_actions(envs.single_action_space)
+    learner = CLASSIC_AGENTS["q"].learner(range(config.seeds), sizes, actions)
     found = play(
         envs, learner, config.evaluation_episodes, seed=EVALUATION_SEED, learning=False, epsilon=1.0
     )

@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from erm_gym.agents.emotional_ed.registry import home_of
 from erm_gym.evaluation.config import RunError, RunInterrupted
-from erm_gym.evaluation.emotional_ed.ablation import AblationConfig, ablate
+from erm_gym.evaluation.emotional_ed.ablation import AblationConfig, ablate, usual_config
 from erm_gym.evaluation.emotional_ed.catalogue import EXPERIMENTS, FAIR
 from erm_gym.evaluation.emotional_ed.experiment import Experiment
 from erm_gym.evaluation.processes import each_result
@@ -75,7 +74,7 @@ class ReproductionConfig:
         if not self.fair or self.experiments:
             return []
         sizes = QUICK if self.quick else {}
-        return [AblationConfig(agent=name, env=home_of(name), **sizes) for name in FAIR]
+        return [usual_config(name, **sizes) for name in FAIR]
 
 
 def reproduce(

@@ -7,29 +7,28 @@ differs is what its channels do. Source: DESIGN of the comparison after Emotiona
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from erm_gym.agents.emotional_ed import Channel
 from erm_gym.agents.emotional_ed.baselines import count_bonus, pearce_hall, sticky
 from erm_gym.agents.emotional_ed.controls import Constant, Placebo
+from erm_gym.agents.emotional_ed.deep_agents import DeepAgent
 from erm_gym.agents.emotional_ed.forms import LearningGain
-from erm_gym.agents.emotional_ed.registry import ClassicAgent
+from erm_gym.agents.emotional_ed.harm import Harm, IntrinsicFear
+from erm_gym.agents.emotional_ed.named import EmotionalAgent
+from erm_gym.agents.emotional_ed.quantile_q import QuantileConfig
 from erm_gym.agents.emotional_ed.shaping import PotentialShaping, Shaping
 
 Parameters = Mapping[str, np.ndarray]
 """Hyperparameters by name, `[B]` each."""
-Build = Callable[[ClassicAgent, Parameters], Sequence[Channel]]
+Build = Callable[[EmotionalAgent, Parameters], Sequence[Channel]]
 
-LEARNING: Mapping[str, Sequence[float]] = {
-    "learning_rate": (0.05, 0.1, 0.2, 0.3, 0.5, 0.8),
-    "epsilon": (0.05, 0.1, 0.2, 0.35, 0.5),
-    "discount": (0.8, 0.9, 0.99),
-}
-"""What every variant searches. Source: Emotional-ED, section 3, rule 1."""
 COSTS = (-0.3, -0.1, -0.03, -0.01, 0.01, 0.03, 0.1, 0.3)
 """Prices of an emotion, from those of one that is sought to those of one that is shunned."""
+HARM_COSTS = (0.5, 1.0, 2.0, 4.0, 9.0)
+"""How many times its cost a harm costs on top of it."""
 OBSERVED_LEVELS = 4
 EMOTIONAL = "emotional"
 
@@ -43,7 +42,7 @@ class Variant:
     build: Build
     """Makes its channels from the agent's spec and the hyperparameters."""
     search: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    """Hyperparameters besides those of `LEARNING`."""
+    """Hyperparameters besides those that the agent's kind of learner tunes."""
     baseline: bool = True
     """Whether it has the same information and no emotion, so that the agent must beat it."""
     parameters_of: str | None = None
@@ -54,23 +53,47 @@ class Variant:
     """Part of the context that it needs."""
     rule: bool = False
     """Whether it is the agent's scripted rule, which not every agent has."""
+    tabular: bool = False
+    """Whether it needs a learner with a table."""
+    quantiles: bool = False
+    """Whether it is a distributional learner, which deep agents can be."""
+
+    def fits(self, agent: EmotionalAgent, context: Mapping[str, np.ndarray]) -> bool:
+        """Whether it can be made of the agent, with an environment's context."""
+        if self.rule and agent.scripted is None:
+            return False
+        if self.needs is not None and self.needs not in context:
+            return False
+        deep = isinstance(agent, DeepAgent)
+        return not (deep and self.tabular) and not (self.quantiles and not deep)
+
+    def tuned(self, agent: EmotionalAgent) -> set[str]:
+        """Names of the hyperparameters that are the learner's own."""
+        return {*agent.search, *(("risk",) if self.quantiles else ())}
+
+    def kind(self, agent: EmotionalAgent) -> EmotionalAgent:
+        """The agent whose kind of learner it is."""
+        if not self.quantiles:
+            return agent
+        assert isinstance(agent, DeepAgent)
+        return replace(agent, config=QuantileConfig())
 
 
-def _emotional(agent: ClassicAgent, parameters: Parameters) -> list[Channel]:
+def _emotional(agent: EmotionalAgent, parameters: Parameters) -> list[Channel]:
     return [
         Channel(each.emotion, each.influences, each.weight * parameters["weight"])
         for each in agent.channels()
     ]
 
 
-def _placebo(agent: ClassicAgent, parameters: Parameters) -> list[Channel]:
+def _placebo(agent: EmotionalAgent, parameters: Parameters) -> list[Channel]:
     return [
         Channel(Placebo(each.emotion), each.influences, each.weight)
         for each in _emotional(agent, parameters)
     ]
 
 
-def _constant(agent: ClassicAgent, parameters: Parameters) -> list[Channel]:
+def _constant(agent: EmotionalAgent, parameters: Parameters) -> list[Channel]:
     return [
         Channel(Constant(parameters[f"level {number}"]), each.influences, each.weight)
         for number, each in enumerate(_emotional(agent, parameters))
@@ -78,7 +101,7 @@ def _constant(agent: ClassicAgent, parameters: Parameters) -> list[Channel]:
 
 
 def _part(learning: bool) -> Build:
-    def build(agent: ClassicAgent, parameters: Parameters) -> list[Channel]:
+    def build(agent: EmotionalAgent, parameters: Parameters) -> list[Channel]:
         return [
             Channel(
                 each.emotion,
@@ -91,20 +114,20 @@ def _part(learning: bool) -> Build:
     return build
 
 
-def _observed(agent: ClassicAgent, parameters: Parameters) -> list[Channel]:
+def _observed(agent: EmotionalAgent, parameters: Parameters) -> list[Channel]:
     return [Channel(each.emotion, ()) for each in agent.channels()]
 
 
-def _shaping(agent: ClassicAgent, parameters: Parameters) -> list[Channel]:
+def _shaping(agent: EmotionalAgent, parameters: Parameters) -> list[Channel]:
     return [Channel(each.emotion, [Shaping(parameters["cost"])]) for each in agent.channels()]
 
 
-def _potential(agent: ClassicAgent, parameters: Parameters) -> list[Channel]:
-    cost, discount = parameters["cost"], parameters["discount"]
+def _potential(agent: EmotionalAgent, parameters: Parameters) -> list[Channel]:
+    cost, discount = parameters["cost"], parameters.get("discount", agent.config.discount)
     return [Channel(each.emotion, [PotentialShaping(cost, discount)]) for each in agent.channels()]
 
 
-def _scripted(agent: ClassicAgent, parameters: Parameters) -> Sequence[Channel]:
+def _scripted(agent: EmotionalAgent, parameters: Parameters) -> Sequence[Channel]:
     return agent.scripted() if agent.scripted is not None else ()
 
 
@@ -126,6 +149,22 @@ VARIANTS: Mapping[str, Variant] = {
         what="the signal is a potential", build=_potential, search={"cost": COSTS}
     ),
     "scripted": Variant(what="a rule on the same signal", build=_scripted, rule=True),
+    "harm-penalty": Variant(
+        what="harm costs more than it does",
+        build=lambda agent, parameters: [Channel(Harm(), [Shaping(parameters["cost"])])],
+        search={"cost": HARM_COSTS},
+    ),
+    "intrinsic-fear": Variant(
+        what="learned danger is a cost in the reward",
+        build=lambda agent, parameters: [Channel(IntrinsicFear(), [Shaping(parameters["cost"])])],
+        search={"cost": (0.03, 0.1, 0.3, 1.0)},
+    ),
+    "risk-averse": Variant(
+        what="looks at the worst outcomes",
+        build=lambda agent, parameters: (),
+        search={"risk": (0.1, 0.25, 0.5, 1.0)},
+        quantiles=True,
+    ),
     "sticky": Variant(
         what="repeats actions",
         build=lambda agent, parameters: sticky(parameters["probability"]),
@@ -148,6 +187,7 @@ VARIANTS: Mapping[str, Variant] = {
             parameters["slope"], parameters["learning_rate"]
         ),
         search={"slope": (0.1, 0.4, 0.8)},
+        tabular=True,
     ),
     "placebo": Variant(
         what="feels what another row felt at another time",

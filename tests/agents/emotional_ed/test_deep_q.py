@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from erm_gym.agents.emotional_ed import Channel, Situation
-from erm_gym.agents.emotional_ed.deep_agents import DEEP_AGENTS, DeepAgent, deep_agent
+from erm_gym.agents.emotional_ed.deep_agents import DEEP_AGENTS, DeepAgent
 from erm_gym.agents.emotional_ed.deep_q import DeepQConfig, DeepQLearner, one_hot_columns
 from erm_gym.agents.emotional_ed.ensemble import RowAdam, forward, initial_parameters
 from erm_gym.agents.emotional_ed.fear import ProximityFear
@@ -30,7 +30,7 @@ from erm_gym.evaluation.classic_runs import play
 SIZES = (48, 5)
 
 
-def trained(agent: DeepAgent, seeds: Sequence[int], episodes: int = 12) -> DeepQLearner:
+def trained(agent: DeepAgent, seeds: Sequence[int], episodes: int = 8) -> DeepQLearner:
     envs = gym.make_vec("ErmGym/SlipperyCliff-v1", num_envs=len(seeds), autoreset_mode="Disabled")
     learner = agent.learner(seeds, SIZES, 4)
     play(envs, learner, episodes, seed=list(seeds))
@@ -41,13 +41,13 @@ def trained(agent: DeepAgent, seeds: Sequence[int], episodes: int = 12) -> DeepQ
     ("emotional", "plain"), [("feared-dqn", "dqn"), ("cvar-feared-dqn", "qr-dqn")]
 )
 def test_weight_zero_is_the_plain_learner(emotional: str, plain: str) -> None:
-    agent = deep_agent(emotional)
+    agent = DEEP_AGENTS[emotional]
 
     def weightless() -> list[Channel]:
         return [replace(channel, weight=0.0) for channel in agent.channels()]
 
     found = trained(replace(agent, channels=weightless), [3, 4])
-    expected = trained(deep_agent(plain), [3, 4])
+    expected = trained(DEEP_AGENTS[plain], [3, 4])
     changed = trained(agent, [3, 4])
     for one, other, third in zip(
         found.parameters, expected.parameters, changed.parameters, strict=True
@@ -59,8 +59,8 @@ def test_weight_zero_is_the_plain_learner(emotional: str, plain: str) -> None:
 @pytest.mark.parametrize("name", sorted(DEEP_AGENTS))
 def test_a_row_learns_the_same_alone_and_among_others(name: str) -> None:
     # Row 1 is in no case the first to have played its episodes, so others wait and others go on.
-    alone = trained(deep_agent(name), [8], episodes=8)
-    among = trained(deep_agent(name), [7, 8, 9], episodes=8)
+    alone = trained(DEEP_AGENTS[name], [8], episodes=8)
+    among = trained(DEEP_AGENTS[name], [7, 8, 9], episodes=8)
     for one, other in zip(alone.parameters, among.parameters, strict=True):
         torch.testing.assert_close(one[0], other[1], rtol=1e-3, atol=1e-4)
 
@@ -202,7 +202,6 @@ def test_a_fearful_quantile_learner_avoids_the_gamble() -> None:
         (lambda: DeepQConfig(batch_size=513), "batch_size must be at most 512"),
         (lambda: DeepQConfig(learning_rate=0.0), "learning_rate must be above 0"),
         (lambda: QuantileConfig(risk=0.0), "risk must be in"),
-        (lambda: deep_agent("feard-dqn"), "feared-dqn"),
     ],
 )
 def test_errors_name_the_value(make: Callable[[], object], message: str) -> None:

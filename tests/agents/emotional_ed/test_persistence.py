@@ -37,10 +37,10 @@ def test_the_last_greedy_action_is_repeated_not_a_random_one(step: Step) -> None
     )
     zero = np.zeros(3)
     assert influence.action(first, level, begins, lambda: zero) == pytest.approx([3, 2, 3])
-    context = {"blocked": [1.0] * 3, "pushing": [1.0] * 3}
-    blocked = step(**context, action=[3, 2, 3]).after
+    blocked = step(blocked=[1.0] * 3, pushing=[1.0] * 3, action=[3, 2, 3]).after
     bonus = influence.values(np.zeros((3, 4)), level, blocked)
-    np.testing.assert_allclose(bonus, [[0, 0, 0, 5.0], [0, 0, 0, 0], [0, 0, 0, 1.0]])
+    expected = np.array([[0.0, 0.0, 0.0, 5.0], [0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
+    np.testing.assert_allclose(bonus, expected)
     other = Choice(action=np.array([1, 1, 1]), explored=np.zeros(3, bool), values=np.zeros((3, 4)))
     assert influence.action(other, level, blocked, lambda: zero) == pytest.approx([3, 1, 1])
     assert influence.action(other, level, blocked, lambda: zero + 0.6) == pytest.approx([1, 1, 1])

@@ -13,7 +13,8 @@ from erm_gym.agents import AgentError
 from erm_gym.agents.emotional_ed import Channel, QConfig, QLearner, Situation
 from erm_gym.agents.emotional_ed.controls import Constant
 from erm_gym.agents.emotional_ed.forms import LearningGain
-from erm_gym.agents.emotional_ed.registry import CLASSIC_AGENTS, classic_agent
+from erm_gym.agents.emotional_ed.named import home_of, named_agent
+from erm_gym.agents.emotional_ed.registry import CLASSIC_AGENTS
 from erm_gym.evaluation.classic_runs import Episodes, number_of_states, play
 
 Look = Callable[..., Situation]
@@ -22,7 +23,7 @@ EMOTIONAL = sorted(name for name, agent in CLASSIC_AGENTS.items() if agent.chann
 
 
 def run(
-    channels: list[Channel], *, env_id: str, rows: int = 3, episodes: int = 20
+    channels: list[Channel], *, env_id: str, rows: int = 3, episodes: int = 6
 ) -> tuple[Episodes, QLearner]:
     envs = gym.make_vec(env_id, num_envs=rows, autoreset_mode=AutoresetMode.DISABLED)
     states = number_of_states(envs.single_observation_space)
@@ -80,7 +81,7 @@ def test_every_row_has_its_own_hyperparameters(look: Look) -> None:
 
 @pytest.mark.parametrize("name", EMOTIONAL)
 def test_weight_zero_is_the_plain_learner_bit_for_bit(name: str) -> None:
-    agent = classic_agent(name)
+    agent = CLASSIC_AGENTS[name]
     assert agent.env is not None
     silent = [Channel(one.emotion, one.influences, 0.0) for one in agent.channels()]
     plain, one = run([], env_id=agent.env)
@@ -92,7 +93,7 @@ def test_weight_zero_is_the_plain_learner_bit_for_bit(name: str) -> None:
 
 @pytest.mark.parametrize("name", EMOTIONAL)
 def test_the_emotion_changes_what_is_done(name: str) -> None:
-    agent = classic_agent(name)
+    agent = CLASSIC_AGENTS[name]
     assert agent.env is not None
     plain, _ = run([], env_id=agent.env)
     found, _ = run(list(agent.channels()), env_id=agent.env)
@@ -101,7 +102,7 @@ def test_the_emotion_changes_what_is_done(name: str) -> None:
 
 @pytest.mark.parametrize("name", EMOTIONAL)
 def test_rows_do_not_depend_on_their_number(name: str) -> None:
-    agent = classic_agent(name)
+    agent = CLASSIC_AGENTS[name]
     assert agent.env is not None
     few, one = run(list(agent.channels()), env_id=agent.env, rows=2)
     many, other = run(list(agent.channels()), env_id=agent.env, rows=5)
@@ -139,4 +140,10 @@ def test_bad_hyperparameters(wrong: dict[str, object], message: str) -> None:
 
 def test_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(AgentError, match=r"unknown agent 'feared'; .*feared-q"):
-        classic_agent("feared")
+        named_agent("feared")
+
+
+def test_an_agent_of_no_experiment_has_no_home() -> None:
+    assert home_of("feared-dqn") == "ErmGym/SlipperyCliff-v1"
+    with pytest.raises(AgentError, match="'q' has no environment of its own"):
+        home_of("q")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from erm_gym.envs.classic.base import ClassicVectorEnv
 from erm_gym.envs.classic.grid import DOWN, LEFT, RIGHT, UP
 from erm_gym.envs.classic.integration import FairIntegrationVectorEnv, IntegrationVectorEnv
 
@@ -15,11 +16,17 @@ BELOW = [*[DOWN] * 3, *[RIGHT] * 6]
 HITTING = [*[DOWN] * 4, *BELOW]
 
 
-def total(env: IntegrationVectorEnv, actions: Sequence[int]) -> tuple[float, bool]:
+def total(env: ClassicVectorEnv, actions: Sequence[int]) -> tuple[float, bool]:
     env.reset(seed=0)
     steps = [env.step([action]) for action in actions]
     assert not any(step[2][0] for step in steps[:-1])
     return sum(float(step[1][0]) for step in steps), bool(steps[-1][2][0])
+
+
+def check(env: ClassicVectorEnv, actions: Sequence[int], expected: float) -> None:
+    found, terminated = total(env, actions)
+    assert found == pytest.approx(expected)
+    assert terminated
 
 
 @pytest.mark.parametrize(
@@ -27,13 +34,13 @@ def total(env: IntegrationVectorEnv, actions: Sequence[int]) -> tuple[float, boo
     [(OVER, 0.74), (ROUND, 0.92), (BELOW, 0.51), ([*[UP] * 3, *[RIGHT] * 6], 0.21)],
 )
 def test_the_best_ways_to_the_goals(path: Sequence[int], best: float) -> None:
-    assert total(IntegrationVectorEnv(), path) == (pytest.approx(best), True)
+    check(IntegrationVectorEnv(), path, best)
 
 
 def test_behind_the_closed_wall_is_the_best_goal() -> None:
     env = FairIntegrationVectorEnv()
-    assert total(env, HITTING) == (pytest.approx(1.2 - 13 * 0.01), True)
-    assert total(env, ROUND) == (pytest.approx(0.92), True)
+    check(env, HITTING, 1.2 - 13 * 0.01)
+    check(env, ROUND, 0.92)
 
 
 def test_the_wall_is_gone_after_the_fourth_hit() -> None:

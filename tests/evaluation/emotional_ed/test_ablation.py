@@ -17,6 +17,7 @@ from erm_gym.evaluation.emotional_ed.ablation import (
     AblationConfig,
     ablate,
     run_variant,
+    usual_config,
 )
 from erm_gym.evaluation.emotional_ed.ablation_picture import plot_ablation
 from erm_gym.evaluation.emotional_ed.variants import EMOTIONAL, VARIANTS
@@ -40,7 +41,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
 
 def test_every_variant_is_there_and_judged(finished: tuple[Path, dict[str, Any]]) -> None:
     out, results = finished
-    assert set(results["variants"]) == set(VARIANTS)
+    assert set(results["variants"]) == set(VARIANTS) - {"risk-averse"}
     assert results["verdict"]["word"] in {"helps", "equivalent", "hurts", "undecided"}
     assert json.loads((out / FILE).read_text()) == results
     for found in results["variants"].values():
@@ -111,6 +112,15 @@ def test_bad_options(change: dict[str, Any], message: str) -> None:
 def test_environments_without_a_table_are_refused(env: str, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=f"{env}"):
         ablate(replace(CONFIG, env=env), tmp_path, jobs=1)
+
+
+def test_a_deep_agent_is_compared_with_risk_aversion(tmp_path: Path) -> None:
+    config = usual_config("feared-dqn", seeds=2, episodes=2, evaluation_episodes=1, trials=1)
+    assert (config.env, config.search_seeds) == ("ErmGym/SlipperyCliff-v1", 3)
+    results = ablate(replace(config, search_seeds=2), tmp_path, jobs=1)
+    assert set(results["variants"]) == set(VARIANTS) - {"pearce-hall", "sticky-blocked"}
+    assert results["variants"]["risk-averse"]["parameters"].keys() == {"learning_rate", "risk"}
+    assert results["variants"]["observation"]["scores"] != results["variants"]["off"]["scores"]
 
 
 def test_scores_are_those_of_unshaped_returns() -> None:

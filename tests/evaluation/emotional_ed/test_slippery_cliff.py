@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from erm_gym.agents.emotional_ed import Situation
-from erm_gym.agents.emotional_ed.deep_agents import deep_agent
+from erm_gym.agents.emotional_ed.deep_agents import DEEP_AGENTS
 from erm_gym.envs.classic.planning import greedy_policy, optimal_values
 from erm_gym.envs.classic.slippery_cliff import FairSlipperyCliffVectorEnv
 from erm_gym.evaluation.classic_runs import play
@@ -62,7 +62,7 @@ def test_references_are_the_published_ones() -> None:
 
 def test_an_agent_is_worth_something_after_every_kind_of_training() -> None:
     for name in ("dqn", "cvar-feared-dqn"):
-        found = cliff_frontier.run(deep_agent(name), [0, 1], episodes=8)
+        found = cliff_frontier.run(DEEP_AGENTS[name], [0, 1], episodes=8)
         assert all(np.isfinite(column).all() and len(column) == 2 for column in found)
         assert ((found.survived >= 0.0) & (found.survived <= 1.0)).all()
 
