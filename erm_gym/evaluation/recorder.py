@@ -18,6 +18,9 @@ from erm_gym.llm.text import token_texts
 
 Observation = dict[str, np.ndarray]
 
+HELD_OUT = "held_out"
+"""What counts of the held-out user begin with, before a `/`."""
+
 
 class EpisodeRecorder(VectorWrapper):
     """Makes an `EpisodeRecord` of every finished episode of a text environment.
@@ -80,10 +83,18 @@ class EpisodeRecorder(VectorWrapper):
         return self.held_out(episodes, rng)
 
     def user_counts(self) -> dict[str, int]:
-        """What the user has counted since the environment was made; empty for most users."""
+        """What has been counted since the environment was made; empty for most users.
+
+        Returns:
+            Counts of the user by name, and those of the held-out user as `held_out/name`.
+        """
         inner = self.env.unwrapped
         assert isinstance(inner, TextVectorEnv)
-        return counts_of(inner.user)
+        held_out = counts_of(self.held_out)
+        return {
+            **counts_of(inner.user),
+            **{f"{HELD_OUT}/{name}": count for name, count in held_out.items()},
+        }
 
     def drain(self) -> list[tuple[int, EpisodeRecord]]:
         """Rows and records of the episodes that finished since the last call, in order."""
