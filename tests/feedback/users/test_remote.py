@@ -298,6 +298,32 @@ def test_a_server_that_is_back_is_trusted_again(
     assert user.counts()["retries"] == 3 + 1  # with retries again
 
 
+@pytest.mark.parametrize(
+    ("statuses", "asked"),
+    [
+        ([422] * 9, 9),
+        ([503, 503, 422, 503, 503, 422, 503, 503, 422], 9),
+        ([503, 503, 404, 503, 200, 200], 4),
+        ([401] * 9, 9),
+        ([429, 408, 425, 200], 3),
+    ],
+    ids=str,
+)
+def test_only_who_is_not_there_is_left_alone(
+    llm: FrozenLLM, scripted: Scripted, answer: Any, statuses: list[int], asked: int
+) -> None:
+    """An error that says what is wrong with one request is an answer; three 503 in a row are not.
+
+    A 401, 403 or 404 tells neither: it begins no pause, and does not prevent one.
+    """
+    server = scripted(lambda number, body: answer(status=statuses[number], body=by_length(body)))
+    user = remote(llm, server.url, retries=0)
+    for _ in statuses:
+        ask(user)
+    assert len(server.asked) == asked
+    assert user.counts()["paused"] == len(statuses) - asked
+
+
 def test_stop_never_pauses(llm: FrozenLLM, scripted: Scripted, answer: Any) -> None:
     server = scripted(lambda number, body: answer(status=503))
     user = remote(llm, server.url, fallback="stop", retries=1)
