@@ -108,7 +108,7 @@ class JudgeUser(NetworkUser):
                 "concurrency and answer_tokens must be at least 1, got "
                 f"{concurrency} and {answer_tokens}"
             )
-        self.base_url = checked_address("the judge", base_url)
+        self.base_url = checked_address("the judge", base_url, has_key=bool(api_key_env))
         if not api_key_env and is_openai(base_url):
             api_key_env = OPENAI_KEY  # and to nobody else
         name = f"the judge {model!r} at {shown_address(base_url)}"

@@ -54,7 +54,7 @@ class RemoteUser(NetworkUser):
         Raises:
             UserError: If an option cannot be used.
         """
-        self.url = checked_address("the remote user", url)
+        self.url = checked_address("the remote user", url, has_key=bool(api_key_env))
         name = f"the remote user at {shown_address(url)}"
         super().__init__(name, patience, read_key(name, api_key_env))
         if not 1 <= batch_size <= MOST_EPISODES:
