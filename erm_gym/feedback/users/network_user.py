@@ -208,7 +208,7 @@ class NetworkUser(Askable):
             trouble: Why.
 
         Returns:
-            One feedback per episode that is not given.
+            One feedback per episode that is not given, marked as a fallback.
 
         Raises:
             UserError: If the fallback is `stop`; it names the user and the first episode.
@@ -227,7 +227,7 @@ class NetworkUser(Askable):
                 f"further ones like it are only counted, under {trouble.kind!r} and 'skipped'",
                 stacklevel=2,
             )
-        return [Feedback.silent() for _ in episodes]
+        return [Feedback(score=0.0, given=False, fallback=True) for _ in episodes]
 
     def _count(self, name: str, number: int = 1) -> None:
         self._counts[name] += number

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from erm_gym.feedback import Episode, Feedback, Prompt, Turn, UserError, make_user
-from erm_gym.feedback.users import network_user
+from erm_gym.feedback.users import Cached, Given, network_user
 from erm_gym.feedback.users.chat_judge import JudgeUser
 from erm_gym.feedback.users.connection import LARGEST_ANSWER
 from erm_gym.feedback.users.counts import counts_of
@@ -323,6 +323,17 @@ def test_only_who_is_not_there_is_left_alone(
         ask(user)
     assert len(server.asked) == asked
     assert user.counts()["paused"] == len(statuses) - asked
+
+
+def test_what_was_skipped_is_not_kept(llm: FrozenLLM, scripted: Scripted, answer: Any) -> None:
+    server = scripted(
+        lambda number, body: answer(status=200 if number else 404, body=by_length(body))
+    )
+    user = make_user(Given(user=remote(llm, server.url)) | Cached(), llm)
+    assert ask(user) == [Feedback.silent()] * 3
+    for _ in range(2):
+        assert [feedback.score for feedback in ask(user)] == [0.0, 0.1, 0.2]
+    assert len(server.asked) == 2
 
 
 def test_stop_never_pauses(llm: FrozenLLM, scripted: Scripted, answer: Any) -> None:
