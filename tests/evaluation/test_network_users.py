@@ -272,18 +272,31 @@ def failing(prompt: str, reply: str) -> float:
     return FAILING(prompt, reply)
 
 
-def test_an_evaluation_counts_too(
-    tmp_path: Path, small: Small, scripted: Scripted, answer: Any, prompts: str
-) -> None:
+@pytest.mark.parametrize("rows", [1, 3, 7])
+def test_an_evaluation_counts_too(small: Small, scripted: Scripted, answer: Any, rows: int) -> None:
+    """Each reply that is recorded is asked about, and no other: rows that are through wait."""
     server = scripted(
-        lambda number, body: answer(status=404) if number == 3 else answer(body=by_seed(body))
+        lambda number, body: answer(status=404) if number == 1 else answer(body=by_seed(body))
     )
+    held_out = scripted(lambda number, body: answer(body=by_seed(body)))
     config = small(agent="frozen", user=remote(server.url))
     counts: Counter[str] = Counter()
-    records = evaluate(make_untrained(config), config.env_options(), num_envs=1, user_counts=counts)
-    assert counts["requests"] == len(server.asked) == len(records) == 20
-    assert counts["skipped"] == 1
-    assert [record.given for record in records].count(False) == 1
+    records = evaluate(
+        make_untrained(config),
+        config.env_options(),
+        num_envs=rows,
+        held_out_user=remote(held_out.url),
+        user_counts=counts,
+    )
+    assert counts["requests"] == len(server.asked) <= len(records) == 20
+    assert counts["held_out/requests"] == len(held_out.asked) <= 20
+    for one in (server, held_out):
+        asked = [
+            episode["prompt"]["text"] for body in one.asked for episode in body.body["episodes"]
+        ]
+        assert sorted(asked) == sorted(record.prompt for record in records)
+    assert counts["skipped"] == [record.given for record in records].count(False) >= 1
+    assert all(record.held_out is not None for record in records)
 
 
 def test_a_comparison_has_the_counts_of_every_run(
