@@ -185,9 +185,11 @@ class ConversingUser:
         config: Constants of the conversation.
         converses: Marks a user that says what it has to say, and leaves when it wants to: it is
             not given words a second time. Any other user may have this mark, too.
+        draws: Marks a user whose answers, here words and patience, are drawn for each episode.
     """
 
     converses = True
+    draws = True
 
     def __init__(self, user: User, config: ConversationConfig | None = None) -> None:
         self.user = user

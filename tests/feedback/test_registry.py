@@ -13,13 +13,15 @@ from erm_gym.feedback import (
     CheckedUser,
     Episode,
     Feedback,
+    JudgeError,
     Prompt,
+    PromptError,
     RiskAverseUser,
     UserError,
     make_user,
     user_names,
 )
-from erm_gym.llm import FrozenLLM
+from erm_gym.llm import FrozenLLM, LLMError
 
 EPISODES = [
     Episode(prompt=Prompt(text="How are you?"), reply="Fine"),
@@ -101,6 +103,44 @@ def test_import_paths(llm: FrozenLLM) -> None:
 def test_what_is_no_user_is_named(llm: FrozenLLM, user: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         make_user(user, llm)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (JudgeError("no judge for this model"), "cannot be made: no judge for this model"),
+        (LLMError("unknown model"), "cannot be made: unknown model"),
+        (PromptError("no prompts"), "cannot be made: no prompts"),
+        (ValueError("weight is 3"), "cannot be made: weight is 3"),
+        (KeyError("weights"), r"cannot be made: KeyError\('weights'\)"),
+        (AttributeError("no attribute 'x'"), "cannot be made: no attribute 'x'"),
+        (RuntimeError("out of memory"), "cannot be made: out of memory"),
+        (AssertionError(), r"cannot be made: AssertionError\(\)"),
+    ],
+    ids=repr,
+)
+def test_a_user_that_cannot_be_made_is_named(
+    llm: FrozenLLM, error: Exception, message: str
+) -> None:
+    class Broken(Listener):
+        @classmethod
+        def for_llm(cls, llm: FrozenLLM) -> Broken:
+            raise error
+
+    with pytest.raises(UserError, match=f"the user 'Broken' {message}") as caught:
+        make_user(Broken, llm)
+    assert caught.value.__cause__ is error
+
+
+def test_an_error_of_a_user_s_own_words_is_left_alone(llm: FrozenLLM) -> None:
+    class Careful(Listener):
+        @classmethod
+        def for_llm(cls, llm: FrozenLLM) -> Careful:
+            raise UserError("the careful user needs a model")
+
+    with pytest.raises(UserError) as caught:
+        make_user(Careful, llm)
+    assert str(caught.value) == "the careful user needs a model"
 
 
 def test_a_user_that_raises_is_named_with_the_prompt(llm: FrozenLLM) -> None:

@@ -40,6 +40,11 @@ class Askable(ABC):
         return False
 
     @property
+    def draws(self) -> bool:
+        """Whether answers depend on `Episode.seed` or `rng`, so that none may be given again."""
+        return False
+
+    @property
     def settles(self) -> bool:
         """Whether it keeps feedback back until the last turn of a conversation."""
         return False

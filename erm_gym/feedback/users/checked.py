@@ -44,6 +44,11 @@ class CheckedUser(Askable):
         return bool(getattr(self.user, "converses", False))
 
     @property
+    def draws(self) -> bool:
+        """Whether the user says that it draws."""
+        return bool(getattr(self.user, "draws", False))
+
+    @property
     def settles(self) -> bool:
         """Whether the user keeps feedback back until the last turn."""
         return bool(getattr(self.user, "settles", False))

@@ -81,6 +81,8 @@ def reply_at(episode: Episode, turn: int) -> Episode:
 
 def _arriving(present: Feedback, arrived: Sequence[Feedback], name: str) -> Feedback:
     """The present answer with the scores that arrive."""
+    fallback = present.fallback or any(feedback.fallback for feedback in arrived)
+    present = replace(present, fallback=fallback)
     given = [itemised(feedback, name) for feedback in arrived if feedback.given]
     if not given:
         return replace(present, score=0.0, components={}, given=False)

@@ -54,6 +54,9 @@ class OutcomeUser:
     Source: our own.
     """
 
+    draws = True
+    """Its answers are drawn from the seed of the episode."""
+
     def __init__(
         self,
         judge: StanceJudge,

@@ -49,7 +49,11 @@ class Stage(ABC):
         """
 
     def over(self, user: Askable, number: int) -> Askable:
-        """A user whose feedback this happens to."""
+        """A user whose feedback this happens to.
+
+        Raises:
+            UserError: If the stage would repeat what the user draws.
+        """
         return PipedUser(user, self, number)
 
     def generator(self, episode: Episode, number: int) -> np.random.Generator:
@@ -112,6 +116,21 @@ class PipedUser(Askable):
     """
 
     def __init__(self, user: Askable, stage: Stage, number: int) -> None:
+        """Puts the two together.
+
+        Args:
+            user: Who gives the feedback.
+            stage: What happens to it.
+            number: Number of the stage in the expression.
+
+        Raises:
+            UserError: If the stage would repeat what the user draws.
+        """
+        if stage.repeats and user.draws:
+            raise UserError(
+                f"{stage} stands behind {user.name!r}, which draws each answer anew; it would "
+                f"repeat the first one. Take {stage.name} away"
+            )
         self.user = user
         self.stage = stage
         self.number = number
@@ -126,6 +145,11 @@ class PipedUser(Askable):
     def converses(self) -> bool:
         """Whether the user speaks for itself."""
         return self.user.converses
+
+    @property
+    def draws(self) -> bool:
+        """Whether the user or the stage draws."""
+        return self.stage.draws or self.user.draws
 
     @property
     def settles(self) -> bool:

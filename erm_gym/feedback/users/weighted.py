@@ -42,6 +42,11 @@ class WeightedSum(Askable):
         return any(user.converses for user in self.users)
 
     @property
+    def draws(self) -> bool:
+        """Whether one of the users draws."""
+        return any(user.draws for user in self.users)
+
+    @property
     def settles(self) -> bool:
         """Whether one of the users keeps feedback back until the last turn."""
         return any(user.settles for user in self.users)
@@ -76,6 +81,7 @@ class WeightedSum(Askable):
             leaves=any(answer.leaves for answer in answers),
             verdict=_limited(sum(verdicts)) if verdicts else None,
             given=any(answer.given for answer in answers),
+            fallback=any(answer.fallback for answer in answers),
         )
 
 
