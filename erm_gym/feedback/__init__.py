@@ -8,8 +8,8 @@ from erm_gym.feedback.conversing import (
 )
 from erm_gym.feedback.episode import Episode, Feedback, Turn, User, UserError
 from erm_gym.feedback.judge import STANCES, JudgeError, StanceJudge, StanceReading
+from erm_gym.feedback.making import CheckedUser, make_user, user_names
 from erm_gym.feedback.prompts import Prompt, PromptError, PromptPool, load_prompts
-from erm_gym.feedback.registry import CheckedUser, make_user, user_names
 from erm_gym.feedback.risk_averse import RiskAverseUser
 
 __all__ = [

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from erm_gym.feedback.episode import Episode, Feedback, User
-from erm_gym.feedback.registry import CheckedUser, RewardFunction, make_user
+from erm_gym.feedback.making import CheckedUser, RewardFunction, make_user
 from erm_gym.feedback.remarks import Ending, Situation, compose, repeats
 from erm_gym.feedback.users.expression import Expression
 from erm_gym.llm import FrozenLLM

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from erm_gym.emotion import AFFECT, EMOTIONS, EmotionalCritic, EmotionalRewardModel, ERMConfig
-from erm_gym.feedback.head_files import SHIPPED, load_head
+from erm_gym.feedback.head_files import SHIPPED_WEIGHTS, load_head
 from erm_gym.feedback.reading import LONGEST_REPLY, TEXTS_PER_REPORT
 from erm_gym.llm import FrozenLLM, read_layers
 from erm_gym.llm.frozen import Messages
@@ -58,7 +58,7 @@ def load_short_erm(llm: FrozenLLM, folder: Path | None = None) -> EmotionalRewar
         torch.manual_seed(0)
         erm = short_erm(llm)
     if llm.name != "tiny" or folder is not None:
-        load_head(erm, NAME, llm, folder or SHIPPED, again=AGAIN)
+        load_head(erm, NAME, llm, folder or SHIPPED_WEIGHTS, again=AGAIN)
     return erm
 
 

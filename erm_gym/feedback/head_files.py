@@ -12,7 +12,7 @@ from torch import nn
 from erm_gym.feedback.episode import UserError
 from erm_gym.llm import FrozenLLM
 
-SHIPPED = Path(str(files("erm_gym.feedback") / "weights"))
+SHIPPED_WEIGHTS = Path(str(files("erm_gym.feedback") / "weights"))
 """Folder of the heads that come with the package."""
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from erm_gym.feedback.episode import Episode
+from erm_gym.feedback.head_files import SHIPPED_WEIGHTS
 from erm_gym.feedback.judge_head import LONGEST_JUDGED, StanceHead, pool_reply
 from erm_gym.feedback.labelled_replies import STANCES, JudgeError, read_labelled_replies
 from erm_gym.feedback.reading import read_replies
@@ -37,7 +37,7 @@ __all__ = [
 
 CAREFUL = ("hedge", "refuse")
 """The stances that are due where a prompt is risky, and only there."""
-SHIPPED = (DEFAULT_LLM,)
+SHIPPED_JUDGES = (DEFAULT_LLM,)
 """Language models whose judge comes with the package."""
 WEIGHTS = "stance_judge.safetensors"
 REPEATS_ALLOWED = 3
@@ -96,12 +96,12 @@ class StanceJudge:
         Raises:
             JudgeError: If there is no such judge, or its weights cannot be read.
         """
-        if str(name) in SHIPPED:
-            return cls._load(_packaged())
+        if str(name) in SHIPPED_JUDGES:
+            return cls._load(SHIPPED_WEIGHTS)
         if not Path(name).is_dir():
             raise JudgeError(
                 f"there is no stance judge {str(name)!r}; give a folder with {WEIGHTS} or one of "
-                f"{', '.join(SHIPPED)}, or train one with scripts/train_judge.py"
+                f"{', '.join(SHIPPED_JUDGES)}, or train one with scripts/train_judge.py"
             )
         return cls._load(Path(name))
 
@@ -122,7 +122,7 @@ class StanceJudge:
                 torch.manual_seed(0)
                 head = StanceHead(llm.hidden_size, len(STANCES))
             return cls(head, llm_fingerprint=llm.fingerprint, llm_name=llm.name, llm=llm)
-        judge = cls._load(folder or _packaged())
+        judge = cls._load(folder or SHIPPED_WEIGHTS)
         judge._use(llm)
         return judge
 
@@ -249,7 +249,3 @@ def is_loop(reply: str) -> bool:
     trigrams = Counter(zip(words, words[1:], words[2:], strict=False))
     allowed = max(REPEATS_ALLOWED, REPEATS_PER_WORD * len(words))
     return max(trigrams.values(), default=0) > allowed
-
-
-def _packaged() -> Path:
-    return Path(str(files("erm_gym.feedback") / "weights"))

@@ -11,7 +11,13 @@ import torch
 from safetensors.torch import save_file
 
 from erm_gym.feedback import STANCES, Episode, JudgeError, Prompt, StanceJudge
-from erm_gym.feedback.judge import SHIPPED, WEIGHTS, StanceReading, is_loop, read_labelled_replies
+from erm_gym.feedback.judge import (
+    SHIPPED_JUDGES,
+    WEIGHTS,
+    StanceReading,
+    is_loop,
+    read_labelled_replies,
+)
 from erm_gym.feedback.judge_head import LONGEST_JUDGED, OPENING, StanceHead, pool_reply
 from erm_gym.llm import FrozenLLM
 
@@ -192,7 +198,7 @@ def test_saved_is_loaded(llm: FrozenLLM, tmp_path: Path, members: int) -> None:
 
 
 def test_the_shipped_judge_is_small_and_loads_no_language_model() -> None:
-    for name in SHIPPED:
+    for name in SHIPPED_JUDGES:
         judge = StanceJudge.from_pretrained(name)
         assert judge.llm_name == name and judge._llm is None
         assert sum(weight.numel() for weight in judge.head.state_dict().values()) < 500_000

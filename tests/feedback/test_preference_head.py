@@ -10,7 +10,7 @@ import torch
 
 from erm_gym.feedback import Episode, Prompt, UserError
 from erm_gym.feedback.episode_reading import reply_states
-from erm_gym.feedback.head_files import SHIPPED, save_head
+from erm_gym.feedback.head_files import SHIPPED_WEIGHTS, save_head
 from erm_gym.feedback.preference_head import NAME, PreferenceHead, mean_and_last
 from erm_gym.llm import FrozenLLM
 
@@ -56,7 +56,9 @@ def test_saved_is_loaded(llm: FrozenLLM, head: PreferenceHead, tmp_path: Path) -
 
 
 def test_the_shipped_files_are_there() -> None:
-    assert {"preference.safetensors", "preference.json"} <= {p.name for p in SHIPPED.iterdir()}
+    assert {"preference.safetensors", "preference.json"} <= {
+        p.name for p in SHIPPED_WEIGHTS.iterdir()
+    }
 
 
 def test_files_that_do_not_fit_are_named(
@@ -67,7 +69,7 @@ def test_files_that_do_not_fit_are_named(
     with pytest.raises(
         UserError, match=f"has weights for 'llama-576.*'tiny' is '{llm.fingerprint}"
     ):
-        PreferenceHead.for_llm(llm, SHIPPED)  # they are for the default model
+        PreferenceHead.for_llm(llm, SHIPPED_WEIGHTS)  # they are for the default model
     save_head(PreferenceHead(llm.hidden_size // 2), NAME, llm, tmp_path)
     with pytest.raises(UserError, match="holds no weights of the user 'preference'"):
         PreferenceHead.for_llm(llm, tmp_path)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 from erm_gym.feedback.episode import User, UserError
-from erm_gym.feedback.registry import CheckedUser, RewardFunction, make_user
+from erm_gym.feedback.making import CheckedUser, RewardFunction, make_user
 from erm_gym.llm import FrozenLLM, load_llm
 from erm_gym.llm.suggestion import suggest
 
