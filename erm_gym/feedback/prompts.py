@@ -52,9 +52,9 @@ def load_prompts(
     Args:
         source: `default` (the contrast pairs that come with the package), another of
             `SHIPPED_POOLS` or several joined by a plus; a file, CSV with a column `text` and any of
-            the other fields of `Prompt`, or JSON Lines with such keys; `hub:owner/name` for a data set of the
-            Hugging Face hub, `hub:folder` for one in a folder; a list of texts or prompts; or a
-            pool. A name may say what the columns are called, as in
+            the other fields of `Prompt`, or JSON Lines with such keys; `hub:owner/name` for a data
+            set of the Hugging Face hub, `hub:folder` for one in a folder; a list of texts or
+            prompts; or a pool. A name may say what the columns are called, as in
             `file.csv?text=question&risk=harm`, and for a data set its `subset` and the `part` that
             is read.
         columns: The same as a mapping from fields of `Prompt` to columns. An empty name leaves a
