@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from erm_gym.feedback.episode import Episode
+from erm_gym.feedback.episode_reading import kept_states, reply_states
 from erm_gym.feedback.head_files import SHIPPED_WEIGHTS
 from erm_gym.feedback.judge_head import LONGEST_JUDGED, StanceHead, pool_reply
 from erm_gym.feedback.labelled_replies import STANCES, JudgeError, read_labelled_replies
@@ -205,16 +206,13 @@ class StanceJudge:
         """Probabilities of the stances of finished replies; see `judge`.
 
         Hidden states that the environment kept are used where they are of the same LM, which
-        saves a forward; otherwise the text is read again.
+        saves a forward, and then no LM is loaded; otherwise the text is read again, that of the
+        whole conversation.
         """
-        replies = [episode.reply for episode in episodes]
-        if all(
-            episode.hidden is not None and episode.llm_fingerprint == self.llm_fingerprint
-            for episode in episodes
-        ):
-            rows = [torch.from_numpy(np.asarray(episode.hidden)) for episode in episodes]
-            return self.judge_hidden(rows, replies)
-        return self.judge([episode.prompt.text for episode in episodes], replies)
+        states = kept_states(self.llm_fingerprint, episodes, longest=LONGEST_JUDGED)
+        if states is None:
+            states = reply_states(self._use(), episodes, longest=LONGEST_JUDGED)
+        return self.judge_hidden(states, [episode.reply for episode in episodes])
 
     @torch.no_grad()
     def judge_hidden(self, hidden: Sequence[Tensor], replies: Sequence[str]) -> np.ndarray:

@@ -112,8 +112,8 @@ def checked_user(user: AnyUser, llm: FrozenLLM | str | None) -> CheckedUser:
         llm = load_llm(llm)
     if llm is None and _needs_llm(user):
         raise UserError(
-            f"the user {Given(user=user).name!r} may need a language model to read replies with; give one, such as "
-            "llm='smollm2-135m'"
+            f"the user {Given(user=user).name!r} may need a language model to read replies with; "
+            "give one, such as llm='smollm2-135m'"
         )
     return make_user(user, cast(FrozenLLM, llm))  # objects and functions do not look at it
 
