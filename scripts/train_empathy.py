@@ -43,7 +43,7 @@ def main(arguments: Arguments) -> None:
         seed=arguments.seed,
         progress=lambda done, total: print(f"read {done} of {total} texts"),
     )
-    path = save_head(erm, NAME, llm, arguments.out)
+    path = save_head(erm, NAME, arguments.out, llm_fingerprint=llm.fingerprint)
     text = json.dumps(asdict(report), indent=2)
     path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
     print(text)

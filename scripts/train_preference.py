@@ -42,7 +42,7 @@ def main(arguments: Arguments) -> None:
         seed=arguments.seed,
         progress=lambda done, total: print(f"read {done} of {total} replies"),
     )
-    path = save_head(head, NAME, llm, arguments.out)
+    path = save_head(head, NAME, arguments.out, llm_fingerprint=llm.fingerprint)
     text = json.dumps(asdict(report), indent=2)
     path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
     print(text)
