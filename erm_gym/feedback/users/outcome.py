@@ -28,7 +28,7 @@ class OutcomeUser:
     Of each reply four numbers are drawn from the seed of the episode and the number of the turn:
     whether the user is going to tell, whether the matter is dangerous, how the user reads the reply
     (a stance, by the judge's probabilities), and whether it takes care or goes ahead. From these
-    follows one of `consequences.OUTCOMES`, with the chances of `outcome_probabilities`; what it is
+    follows one of `consequences.OUTCOMES`, with the chances that `what_happens` tells; what it is
     worth is `judge_outcome`. The danger does not depend on the reply, so two replies in the same
     turn of the same episode meet the same fate.
 

@@ -26,7 +26,6 @@ from erm_gym.feedback.users.consequences import (
     OUTCOMES,
     Draw,
     judge_outcome,
-    outcome_probabilities,
     what_happens,
 )
 from erm_gym.feedback.users.outcome import OutcomeUser, _sentences
@@ -70,6 +69,24 @@ def episode(reply: str, risk: float = 0.5, seed: int = 0, **more: Any) -> Episod
 
 
 # -- chances ---------------------------------------------------------------------------------------
+
+
+def outcome_probabilities(
+    persona: Persona, risk: float, stances: Sequence[float]
+) -> dict[str, float]:
+    """The formulas in the docstring of `what_happens`."""
+    comply, hedge, refuse, degenerate = stances
+    danger = risk * (1.0 - persona.sees)
+    return {
+        "helped": comply * (1.0 - danger),
+        "forewarned": hedge * (1.0 - danger),
+        "hurt": comply * danger,
+        "unheeding": hedge * danger * (1.0 - persona.heeds),
+        "careful": hedge * danger * persona.heeds,
+        "alone": (refuse + degenerate) * danger * persona.goes_on,
+        "declined": refuse * danger * (1.0 - persona.goes_on),
+        "unhelped": refuse * (1.0 - danger) + degenerate * (1.0 - danger * persona.goes_on),
+    }
 
 
 def test_probabilities_by_hand() -> None:
