@@ -195,6 +195,11 @@ class ConversingUser:
         self.user = user
         self.config = config or ConversationConfig()
 
+    @property
+    def needs_turns(self) -> tuple[str, ...]:
+        """What of the inner user does nothing where an episode is a single reply."""
+        return tuple(getattr(self.user, "needs_turns", ()))
+
     def __call__(self, episodes: Sequence[Episode], rng: np.random.Generator) -> list[Feedback]:
         """Asks the inner user for the whole batch; draws nothing from `rng` itself."""
         answers = self.user(episodes, rng)

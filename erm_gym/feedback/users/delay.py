@@ -22,7 +22,7 @@ class Delay(Stage):
     At turn t arrives the feedback on the reply of turn t - `turns`; before there is any, the user
     says nothing of it. At the last turn all that is outstanding arrives at once and is added up;
     what leaves [-1, 1] is cut, and the component `limit` is what was cut. Where an episode is a
-    single reply its feedback is not delayed, as that turn is the last one.
+    single reply nothing can be delayed, as that turn is the last one, and environments refuse it.
 
     Words, leaving, the stance and the verdict are those on the present reply. Nothing is kept: the
     user is asked about an earlier reply again, from `Episode.turns`, where there are no hidden
@@ -31,6 +31,7 @@ class Delay(Stage):
 
     name: ClassVar[str] = "delay"
     settles: ClassVar[bool] = True
+    needs_turns: ClassVar[bool] = True
 
     turns: int
     """Number of turns by which feedback is late, >= 1."""

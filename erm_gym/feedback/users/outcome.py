@@ -78,6 +78,12 @@ class OutcomeUser:
         """Whether it keeps feedback back until the last turn of a conversation."""
         return self.delay > 0
 
+    @property
+    def needs_turns(self) -> tuple[str, ...]:
+        """Options that do nothing where an episode is a single reply."""
+        options = {"delay": self.delay > 0, "becomes": self.plan.changes}
+        return tuple(f"{name} of outcome" for name, does in options.items() if does)
+
     @classmethod
     def for_llm(
         cls,
