@@ -19,8 +19,7 @@ from erm_gym.feedback import (
     make_user,
     users,
 )
-from erm_gym.feedback.users import Given
-from erm_gym.feedback.users.rubrics import from_rubric, to_rubric
+from erm_gym.feedback.users import Given, from_rubric, to_rubric
 from erm_gym.llm import FrozenLLM
 
 RNG = np.random.default_rng(0)

@@ -21,8 +21,7 @@ from erm_gym.feedback import (
     make_user,
     users,
 )
-from erm_gym.feedback.users import Given, Noise
-from erm_gym.feedback.users.trl import from_trl, to_trl
+from erm_gym.feedback.users import Given, Noise, from_trl, to_trl
 from erm_gym.llm import FrozenLLM
 
 RNG = np.random.default_rng(0)
