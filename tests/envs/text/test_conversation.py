@@ -21,7 +21,7 @@ from erm_gym.envs.text import (
     TextVectorEnv,
     TokenGenerationVectorEnv,
 )
-from erm_gym.feedback import ConversingUser, Episode, Feedback, UserError
+from erm_gym.feedback import ConversingUser, Episode, Feedback, UserError, make_user
 from erm_gym.llm import FrozenLLM, LLMError
 from tests.envs.text.conftest import content, cruel, episodes_of, equal_steps, states_of
 
@@ -411,7 +411,7 @@ def test_what_needs_turns_is_refused_where_there_is_one(
 
 
 def test_users_that_need_no_turns_are_welcome_everywhere(llm: FrozenLLM) -> None:
-    for user in ("outcome(persona=mixture) | noise(0.1)", ConversingUser(content)):
+    for user in ("outcome(persona=mixture) | noise(0.1)", ConversingUser(make_user(content, llm))):
         CandidateGenerationVectorEnv.from_keywords(
             1, {"llm": llm, "user": user, "critic": None}
         ).close()
