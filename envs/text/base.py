@@ -142,8 +142,15 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         return cls(num_envs, cls.options_type.from_keywords(**options))
 
     def make_user(self) -> CheckedUser:
-        """Who gives the feedback."""
-        return make_user(self.options.user, self.llm)
+        """Who gives the feedback.
+
+        Raises:
+            OptionError: If something of it needs several turns, and there is one.
+            UserError: If there is no such user.
+        """
+        user = make_user(self.options.user, self.llm)
+        check_turns(user, self.env_id)
+        return user
 
     @abstractmethod
     def make_writer(self) -> Writer[Any]:
@@ -482,6 +489,20 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         """Forgets the KV cache."""
         self._closed = True
         self._rows.close()
+
+
+def check_turns(user: CheckedUser, where: str) -> None:
+    """Makes sure that nothing of a user goes without effect where an episode is a single reply.
+
+    Raises:
+        OptionError: If something does; it names what.
+    """
+    if user.needs_turns:
+        raise OptionError(
+            f"the user {user.name!r} has {', '.join(user.needs_turns)}, which needs a conversation "
+            f"of several turns; in {where} an episode is a single reply: leave it out, or use "
+            "ErmGym/Conversation-v0"
+        )
 
 
 def _resolve_llm(options: Any) -> FrozenLLM:

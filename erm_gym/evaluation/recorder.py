@@ -10,7 +10,7 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 from erm_gym.envs.text import TextVectorEnv
 from erm_gym.evaluation.records import EpisodeRecord
 from erm_gym.feedback import Episode, Feedback, User, make_user
-from erm_gym.feedback.registry import RewardFunction
+from erm_gym.feedback.making import RewardFunction
 from erm_gym.feedback.users.counts import counts_of
 from erm_gym.llm import FrozenLLM
 from erm_gym.llm.text import token_texts

@@ -16,7 +16,7 @@ from erm_gym.evaluation.config import RunError
 from erm_gym.evaluation.recorder import EpisodeRecorder
 from erm_gym.evaluation.records import EpisodeRecord
 from erm_gym.feedback import PromptPool, User, load_prompts
-from erm_gym.feedback.registry import RewardFunction
+from erm_gym.feedback.making import RewardFunction
 
 __all__ = ["EpisodeRecord", "choose_prompts", "evaluate"]
 

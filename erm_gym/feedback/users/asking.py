@@ -49,6 +49,11 @@ class Askable(ABC):
         """Whether it keeps feedback back until the last turn of a conversation."""
         return False
 
+    @property
+    def needs_turns(self) -> tuple[str, ...]:
+        """What of it does nothing where an episode is a single reply, such as `delay(2)`."""
+        return ()
+
     @abstractmethod
     async def answer(self, episodes: Sequence[Episode], rng: np.random.Generator) -> list[Feedback]:
         """Feedback for a batch, as `User` gives it."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from erm_gym import __version__
 from erm_gym.feedback.episode import Episode, Feedback, UserError
-from erm_gym.feedback.registry import CheckedUser
+from erm_gym.feedback.making import CheckedUser
 from erm_gym.feedback.users.connection import is_local
 from erm_gym.feedback.users.wire import (
     VERSION,

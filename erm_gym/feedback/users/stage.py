@@ -34,6 +34,8 @@ class Stage(ABC):
     """Whether it gives an answer again, so that nothing before it may draw."""
     settles: ClassVar[bool] = False
     """Whether it keeps feedback back until the last turn of a conversation."""
+    needs_turns: ClassVar[bool] = False
+    """Whether it does nothing, or always the same, where an episode is a single reply."""
 
     @abstractmethod
     async def answer(
@@ -155,6 +157,12 @@ class PipedUser(Askable):
     def settles(self) -> bool:
         """Whether feedback is kept back until the last turn."""
         return self.stage.settles or self.user.settles
+
+    @property
+    def needs_turns(self) -> tuple[str, ...]:
+        """What does nothing where an episode is a single reply."""
+        own = (str(self.stage),) if self.stage.needs_turns else ()
+        return (*self.user.needs_turns, *own)
 
     async def answer(self, episodes: Sequence[Episode], rng: np.random.Generator) -> list[Feedback]:
         """Feedback, after what happens to it."""

@@ -51,6 +51,11 @@ class WeightedSum(Askable):
         """Whether one of the users keeps feedback back until the last turn."""
         return any(user.settles for user in self.users)
 
+    @property
+    def needs_turns(self) -> tuple[str, ...]:
+        """What of the users does nothing where an episode is a single reply."""
+        return tuple(part for user in self.users for part in user.needs_turns)
+
     async def answer(self, episodes: Sequence[Episode], rng: np.random.Generator) -> list[Feedback]:
         """Asks all users, and adds up."""
         if self.is_async:
