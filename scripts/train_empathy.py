@@ -11,7 +11,7 @@ import tyro
 from erm_gym.emotion import EmotionalCritic
 from erm_gym.feedback.empathy_training import empathy_texts, train_empathy
 from erm_gym.feedback.feelings import NAME
-from erm_gym.feedback.head_files import SHIPPED, save_head
+from erm_gym.feedback.head_files import SHIPPED_WEIGHTS, save_head
 from erm_gym.llm import DEFAULT_LLM, load_llm
 
 
@@ -25,7 +25,7 @@ class Arguments:
     """The frozen LM whose hidden states it reads."""
     critic: str = DEFAULT_LLM
     """The emotional critic whose ERM it learns from: a shipped one, a folder or a hub id."""
-    out: Path = SHIPPED
+    out: Path = SHIPPED_WEIGHTS
     """Folder for the weights and the report."""
     seed: int = 0
     """Seed of the texts and of the training."""
@@ -33,7 +33,7 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     """Trains, saves and prints the report."""
-    if arguments.llm != DEFAULT_LLM and arguments.out == SHIPPED:
+    if arguments.llm != DEFAULT_LLM and arguments.out == SHIPPED_WEIGHTS:
         raise SystemExit("give another LM's weights a folder of their own with --out")
     llm = load_llm(arguments.llm, dtype="bfloat16")
     erm, report = train_empathy(
@@ -43,7 +43,7 @@ def main(arguments: Arguments) -> None:
         seed=arguments.seed,
         progress=lambda done, total: print(f"read {done} of {total} texts"),
     )
-    path = save_head(erm, NAME, llm, arguments.out)
+    path = save_head(erm, NAME, arguments.out, llm_fingerprint=llm.fingerprint)
     text = json.dumps(asdict(report), indent=2)
     path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
     print(text)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import tyro
 
+from erm_gym.feedback.head_files import SHIPPED_WEIGHTS
 from erm_gym.feedback.judge_training import read_hidden, train_judge
 from erm_gym.feedback.labelled_replies import read_all_replies
 from erm_gym.llm import DEFAULT_LLM, load_llm
@@ -19,7 +20,7 @@ class Arguments:
 
     llm: str = DEFAULT_LLM
     """The frozen LM whose hidden states it reads."""
-    out: Path = Path("erm_gym/feedback/weights")
+    out: Path = SHIPPED_WEIGHTS
     """Folder for the weights and the report."""
     seed: int = 0
     """Seed of the training."""
@@ -29,7 +30,7 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     """Trains, saves and prints the report."""
-    if arguments.llm != DEFAULT_LLM and arguments.out == Arguments.out:
+    if arguments.llm != DEFAULT_LLM and arguments.out == SHIPPED_WEIGHTS:
         raise SystemExit("give another LM's weights a folder of their own with --out")
     llm = load_llm(arguments.llm, dtype="bfloat16")
     rows = read_all_replies()
@@ -40,9 +41,9 @@ def main(arguments: Arguments) -> None:
         cache=arguments.cache,
     )
     judge, report = train_judge(llm, rows, hidden=hidden, seed=arguments.seed)
-    judge.save_pretrained(arguments.out)
+    path = judge.save_pretrained(arguments.out)
     text = json.dumps(asdict(report), indent=2)
-    (arguments.out / "stance_judge.json").write_text(text + "\n", encoding="utf-8")
+    path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
     print(text)
 
 

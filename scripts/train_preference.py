@@ -9,7 +9,7 @@ from pathlib import Path
 import tyro
 
 from erm_gym.emotion.training.pairs import read_preference_pairs
-from erm_gym.feedback.head_files import SHIPPED, save_head
+from erm_gym.feedback.head_files import SHIPPED_WEIGHTS, save_head
 from erm_gym.feedback.preference_head import NAME
 from erm_gym.feedback.preference_training import train_preference
 from erm_gym.llm import DEFAULT_LLM, load_llm
@@ -23,7 +23,7 @@ class Arguments:
     """JSON Lines with the dialogues `chosen` and `rejected`."""
     llm: str = DEFAULT_LLM
     """The frozen LM whose hidden states it reads."""
-    out: Path = SHIPPED
+    out: Path = SHIPPED_WEIGHTS
     """Folder for the weights and the report."""
     seed: int = 0
     """Seed of the split."""
@@ -31,7 +31,7 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     """Trains, saves and prints the report."""
-    if arguments.llm != DEFAULT_LLM and arguments.out == SHIPPED:
+    if arguments.llm != DEFAULT_LLM and arguments.out == SHIPPED_WEIGHTS:
         raise SystemExit("give another LM's weights a folder of their own with --out")
     pairs = read_preference_pairs(arguments.data)
     print(f"{len(pairs.pairs)} pairs; left out: {pairs.left_out}")
@@ -42,7 +42,7 @@ def main(arguments: Arguments) -> None:
         seed=arguments.seed,
         progress=lambda done, total: print(f"read {done} of {total} replies"),
     )
-    path = save_head(head, NAME, llm, arguments.out)
+    path = save_head(head, NAME, arguments.out, llm_fingerprint=llm.fingerprint)
     text = json.dumps(asdict(report), indent=2)
     path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
     print(text)

@@ -43,6 +43,14 @@ def source_files() -> Iterator[Path]:
             yield (Path(folder) / name).relative_to(ROOT)
 
 
+def requirements() -> list[Requirement]:
+    """What the distribution needs, extras included."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"].values()
+    texts = [*project["dependencies"], *(text for extra in extras for text in extra)]
+    return [Requirement(text) for text in texts]
+
+
 def layer_of(module: str) -> str:
     """The part of a module's name under `erm_gym`: "llm" for "erm_gym.llm.slots"."""
     return module.removeprefix("erm_gym").removeprefix(".").partition(".")[0]
@@ -117,6 +125,29 @@ def test_imports_follow_the_arrows() -> None:
     assert violations == []
 
 
+def test_whatever_is_imported_is_declared() -> None:
+    """Also what comes along with another distribution today, which may do without it tomorrow."""
+    declared = {canonicalize_name(requirement.name) for requirement in requirements()}
+    provided_by = importlib.metadata.packages_distributions()
+    known = {*sys.stdlib_module_names, "_typeshed", "erm_gym"}  # type checkers bring _typeshed
+    imported: dict[str, Path] = {}
+    for path in source_files():
+        if path.suffix == ".py":
+            for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                if isinstance(node, ast.ImportFrom):
+                    names = [str(node.module)]
+                imported |= {name.partition(".")[0]: path for name in names}
+    undeclared = {
+        name: str(path)
+        for name, path in imported.items()
+        if name not in known
+        and not declared & {canonicalize_name(one) for one in provided_by.get(name, [name])}
+    }
+    assert {"torch", "httpx2", "pydantic"} <= imported.keys()
+    assert undeclared == {}
+
+
 def test_version_is_the_one_installed() -> None:
     assert erm_gym.__version__ == importlib.metadata.version("erm-gym")
 
@@ -164,9 +195,8 @@ def test_every_requirement_is_pinned() -> None:
             pin = re.fullmatch(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.]+)", line)
             assert pin, f"constraints.txt: {line!r} is not name==version"
             pins[canonicalize_name(pin[1])] = pin[2]
-    requirements = [Requirement(text) for text in importlib.metadata.requires("erm-gym") or []]
-    assert {"torch", "pytest"} <= {requirement.name for requirement in requirements}
-    for requirement in requirements:
+    assert {"torch", "pytest"} <= {requirement.name for requirement in requirements()}
+    for requirement in requirements():
         version = pins.get(canonicalize_name(requirement.name))
         assert version is not None, f"constraints.txt lacks {requirement.name}"
         assert version in requirement.specifier, f"{requirement} excludes the pin {version}"

@@ -121,6 +121,7 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         *training,
         *("feel", "replay"),
         *users,
+        "evaluate",
     ]
 
 

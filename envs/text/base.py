@@ -52,6 +52,8 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         online: Who trains it on the user's feedback, if `options.online_critic`; the critic is then
             the environment's own copy. `online.restore()` takes back what it learned, which `reset`
             and `restore` of the environment do not.
+        unheard: Rows whose replies the user is not asked about, `[B]` bool. None is, unless whoever
+            steps the environment has no use for what a row writes, and says so here.
         steps_taken: Steps of the environment, those included after which a next prompt could not
             be read.
     """
@@ -124,6 +126,7 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._view = View(num_envs, common, self._writer, self._critic_rows)
+        self.unheard = np.zeros(num_envs, bool)
         self.steps_taken = 0
         self._started = False
         self._closed = False
@@ -139,8 +142,15 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         return cls(num_envs, cls.options_type.from_keywords(**options))
 
     def make_user(self) -> CheckedUser:
-        """Who gives the feedback."""
-        return make_user(self.options.user, self.llm)
+        """Who gives the feedback.
+
+        Raises:
+            OptionError: If something of it needs several turns, and there is one.
+            UserError: If there is no such user.
+        """
+        user = make_user(self.options.user, self.llm)
+        check_turns(user, self.env_id)
+        return user
 
     @abstractmethod
     def make_writer(self) -> Writer[Any]:
@@ -313,19 +323,21 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         return rewards, written, self._react(finished, written.ended)
 
     def _react(self, finished: np.ndarray, ended: np.ndarray) -> dict[int, Reaction]:
-        """Asks the user about finished replies."""
-        if not len(finished):
-            return {}
-        episodes = [
-            self._rows.episode(row, ended=bool(ended[row]), last_turn=self._is_last_turn(row))
+        """Asks the user about finished replies, but for those of rows that are `unheard`."""
+        episodes = {
+            row: self._rows.episode(row, ended=bool(ended[row]), last_turn=self._is_last_turn(row))
             for row in finished.tolist()
-        ]
-        turns = [len(self._rows.turns[row]) for row in finished.tolist()]
-        rng = np.random.default_rng([*self._rows.state.seeds[finished].tolist(), *turns])
-        answers: list[Feedback] = self.user(episodes, rng)
+        }
+        asked = [row for row in episodes if not self.unheard[row]]
+        answers = {row: Feedback.silent() for row in episodes}
+        if asked:
+            turns = [len(self._rows.turns[row]) for row in asked]
+            rng = np.random.default_rng([*self._rows.state.seeds[asked].tolist(), *turns])
+            said = self.user([episodes[row] for row in asked], rng)
+            answers.update(zip(asked, said, strict=True))
         return {
-            row: Reaction(episode=episode, feedback=answer)
-            for row, episode, answer in zip(finished.tolist(), episodes, answers, strict=True)
+            row: Reaction(episode=episode, feedback=answers[row])
+            for row, episode in episodes.items()
         }
 
     def _is_last_turn(self, row: int) -> bool:
@@ -477,6 +489,20 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
         """Forgets the KV cache."""
         self._closed = True
         self._rows.close()
+
+
+def check_turns(user: CheckedUser, where: str) -> None:
+    """Makes sure that nothing of a user goes without effect where an episode is a single reply.
+
+    Raises:
+        OptionError: If something does; it names what.
+    """
+    if user.needs_turns:
+        raise OptionError(
+            f"the user {user.name!r} has {', '.join(user.needs_turns)}, which needs a conversation "
+            f"of several turns; in {where} an episode is a single reply: leave it out, or use "
+            "ErmGym/Conversation-v0"
+        )
 
 
 def _resolve_llm(options: Any) -> FrozenLLM:

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 
-from erm_gym.envs.text.base import TextVectorEnv
+from erm_gym.envs.text.base import TextVectorEnv, check_turns
 from erm_gym.envs.text.candidate import CandidateWriter
 from erm_gym.envs.text.control import ControlWriter
 from erm_gym.envs.text.options import ConversationOptions, OptionError
@@ -95,7 +95,10 @@ class ConversationVectorEnv(TextVectorEnv[ConversationOptions]):
 
     def make_user(self) -> CheckedUser:
         """The user, who is given words if it has none."""
-        return make_conversing_user(self.options.user, self.llm)
+        user = make_conversing_user(self.options.user, self.llm)
+        if self.options.max_turns == 1:
+            check_turns(user, f"{self.env_id} with max_turns=1")
+        return user
 
     def make_writer(self) -> Writer[Any]:
         """The writer that `actions` names."""

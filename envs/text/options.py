@@ -13,13 +13,13 @@ from gymnasium.vector import AutoresetMode
 
 from erm_gym.emotion import Clock, EmotionalCritic
 from erm_gym.feedback import Prompt, PromptPool, User
+from erm_gym.feedback.making import RewardFunction, check_name
 from erm_gym.feedback.prompt_orders import (
     CURRICULUM_KEYS,
     ORDERS,
     CurriculumOrder,
     PromptOrder,
 )
-from erm_gym.feedback.registry import RewardFunction, check_name
 from erm_gym.feedback.users import Expression
 from erm_gym.llm import DEFAULT_LLM, FrozenLLM
 from erm_gym.llm.suggestion import suggest

@@ -199,11 +199,10 @@ def check_shipped_judge(llm_name: str) -> Check:
 
 def judge_weights() -> Path:
     """The file of the stance judge that comes with the package."""
-    from importlib.resources import files
+    from erm_gym.feedback.head_files import SHIPPED_WEIGHTS, head_file
+    from erm_gym.feedback.judge import NAME
 
-    from erm_gym.feedback.judge import WEIGHTS
-
-    return Path(str(files("erm_gym.feedback") / "weights" / WEIGHTS))
+    return head_file(NAME, SHIPPED_WEIGHTS)
 
 
 def available_cores() -> int:

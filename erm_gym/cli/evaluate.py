@@ -75,7 +75,9 @@ class Evaluate(Command):
             alarms = None
             if self.baseline and config.agent != BASELINE:
                 plain = replace(config, agent=BASELINE, bias_weight=None, critic="none")
-                frozen = self._ask(make_untrained(plain), plain, display, Counter())
+                own: Counter[str] = Counter()
+                frozen = self._ask(make_untrained(plain), plain, display, own)
+                counts.update({f"baseline/{name}": count for name, count in own.items()})
                 alarms = [alarm.to_dict() for alarm in ring([records], [frozen])]
         del llm
         metrics = summarise(records)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +10,15 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 from erm_gym.envs.text import TextVectorEnv
 from erm_gym.evaluation.records import EpisodeRecord
 from erm_gym.feedback import Episode, Feedback, User, make_user
-from erm_gym.feedback.registry import RewardFunction
+from erm_gym.feedback.making import RewardFunction
 from erm_gym.feedback.users.counts import counts_of
 from erm_gym.llm import FrozenLLM
 from erm_gym.llm.text import token_texts
 
 Observation = dict[str, np.ndarray]
+
+HELD_OUT = "held_out"
+"""What counts of the held-out user begin with, before a `/`."""
 
 
 class EpisodeRecorder(VectorWrapper):
@@ -45,6 +47,7 @@ class EpisodeRecorder(VectorWrapper):
         super().__init__(env)
         inner = env.unwrapped
         assert isinstance(inner, TextVectorEnv)
+        self._inner = inner
         self.llm = inner.llm
         self.held_out = None if held_out is None else make_user(held_out, inner.llm)
         self._finished: list[tuple[int, EpisodeRecord]] = []
@@ -60,7 +63,7 @@ class EpisodeRecorder(VectorWrapper):
         observations, rewards, terminated, truncated, infos = self.env.step(actions)
         rows = np.flatnonzero(terminated | truncated).tolist()
         final = infos.get("final_info", {})
-        reactions = self._ask_held_out([final["judged_episode"][row] for row in rows])
+        reactions = self._ask_held_out([(row, final["judged_episode"][row]) for row in rows])
         for row, reaction in zip(rows, reactions, strict=True):
             record = make_record(
                 final["judged_episode"][row],
@@ -72,18 +75,31 @@ class EpisodeRecorder(VectorWrapper):
             self._finished.append((row, record))
         return observations, rewards, terminated, truncated, infos
 
-    def _ask_held_out(self, episodes: list[Episode]) -> Sequence[Feedback]:
-        """What the held-out user says of finished episodes; nothing if there is no such user."""
-        if self.held_out is None or not episodes:
-            return [Feedback.silent() for _ in episodes]
-        rng = np.random.default_rng([episode.seed for episode in episodes])
-        return self.held_out(episodes, rng)
+    def _ask_held_out(self, finished: list[tuple[int, Episode]]) -> list[Feedback]:
+        """What the held-out user, if there is one, says of episodes that rows have finished."""
+        answers = {row: Feedback.silent() for row, _ in finished}
+        asked = [(row, episode) for row, episode in finished if not self._inner.unheard[row]]
+        if self.held_out is not None and asked:
+            rng = np.random.default_rng([episode.seed for _, episode in asked])
+            said = self.held_out([episode for _, episode in asked], rng)
+            answers.update(zip((row for row, _ in asked), said, strict=True))
+        return list(answers.values())
+
+    def ignore(self, row: int) -> None:
+        """Asks neither user about what a row writes from now on; it is of no use any more."""
+        self._inner.unheard[row] = True
 
     def user_counts(self) -> dict[str, int]:
-        """What the user has counted since the environment was made; empty for most users."""
-        inner = self.env.unwrapped
-        assert isinstance(inner, TextVectorEnv)
-        return counts_of(inner.user)
+        """What has been counted since the environment was made; empty for most users.
+
+        Returns:
+            Counts of the user by name, and those of the held-out user as `held_out/name`.
+        """
+        held_out = counts_of(self.held_out)
+        return {
+            **counts_of(self._inner.user),
+            **{f"{HELD_OUT}/{name}": count for name, count in held_out.items()},
+        }
 
     def drain(self) -> list[tuple[int, EpisodeRecord]]:
         """Rows and records of the episodes that finished since the last call, in order."""

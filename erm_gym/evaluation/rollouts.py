@@ -16,7 +16,7 @@ from erm_gym.evaluation.config import RunError
 from erm_gym.evaluation.recorder import EpisodeRecorder
 from erm_gym.evaluation.records import EpisodeRecord
 from erm_gym.feedback import PromptPool, User, load_prompts
-from erm_gym.feedback.registry import RewardFunction
+from erm_gym.feedback.making import RewardFunction
 
 __all__ = ["EpisodeRecord", "choose_prompts", "evaluate"]
 
@@ -36,6 +36,7 @@ def evaluate(
 ) -> list[EpisodeRecord]:
     """Plays every prompt of a split once, in the order of the pool.
 
+    Rows that are through with their prompts write on until all are, but no user is asked about it.
     The same arguments give the same records: choices are drawn from generators that are seeded
     here, and the state of torch's global one is put back. The critic does not learn, whatever
     `online_critic` says.
@@ -85,6 +86,8 @@ def evaluate(
                 observations = envs.step(actions)[0]
                 for row, record in envs.drain():
                     index, begun[row] = begun[row], begun[row] + rows
+                    if begun[row] >= len(prompts):  # it begins from the first prompts again
+                        envs.ignore(row)
                     if index < len(prompts):
                         records[index] = record
                         done += 1

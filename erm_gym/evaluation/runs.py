@@ -2,7 +2,8 @@
 
 A folder holds `config.json`, `model.zip` (the last checkpoint, as Stable-Baselines3 saves it),
 `metrics.jsonl`, `transcripts.jsonl` and `tensorboard/`; with `online_critic` also `critic/`, what
-the critic has learned by then. A checkpoint is the state after an update.
+the critic has learned by then, and with a user that counts what it is asked `user_counts.json`.
+A checkpoint is the state after an update.
 A resumed run draws new seeds from its own seed and its number of steps: it goes on with other
 prompts than it began with, reproducibly, but not as it would have without the stop. The replay
 buffer of a Q-learner is not kept; it fills again before learning goes on. Neither is what an online
@@ -220,6 +221,7 @@ def _learn(
         # Steps since the last update have not been learnt from: they are taken again.
         agent.num_timesteps = log.boundary
         _save(agent, envs, folder)
+        log.write_counts()
         saved = (
             f"stopped and saved at {log.boundary} of {config.steps} tokens; go on with: "
             f"{config.command(folder)}"

@@ -16,10 +16,13 @@ from erm_gym.evaluation.canaries import measure_canaries
 from erm_gym.evaluation.metrics import summarise
 from erm_gym.evaluation.recorder import EpisodeRecorder
 from erm_gym.evaluation.records import EpisodeRecord
-from erm_gym.evaluation.storage import json_line, keep_lines_until
+from erm_gym.evaluation.storage import json_line, keep_lines_until, read_json, write_json
 
 METRICS_FILE = "metrics.jsonl"
 TRANSCRIPTS_FILE = "transcripts.jsonl"
+COUNTS_FILE = "user_counts.json"
+"""What the user has counted in the whole run. Where a resumed run drops lines of metrics, these
+counts stay: what was asked after the checkpoint was asked all the same."""
 TRAINED_STEPS = "trained_steps"
 """What a line of the transcripts adds to an `EpisodeRecord`: tokens of the run when it ended."""
 WINDOW = 128
@@ -79,6 +82,8 @@ class RunState:
 def restore_state(folder: Path, steps: int) -> RunState:
     """The state of a run at its checkpoint; what was written after it is dropped from the files.
 
+    Counts of the user are kept: what it was asked after the checkpoint may have been paid for.
+
     Raises:
         RunError: If a file is damaged before its last line, or cannot be written.
     """
@@ -86,7 +91,8 @@ def restore_state(folder: Path, steps: int) -> RunState:
     transcripts = keep_lines_until(folder / TRANSCRIPTS_FILE, TRAINED_STEPS, steps)
     state = RunState(steps=steps, episodes=len(transcripts))
     state.seconds = float(metrics[-1]["seconds"]) if metrics else 0.0
-    state.user_counts = dict(metrics[-1].get("user_counts", {})) if metrics else {}
+    if (folder / COUNTS_FILE).exists():
+        state.user_counts = dict(read_json(folder / COUNTS_FILE))
     state.window.extend(EpisodeRecord.from_dict(line) for line in transcripts[-WINDOW:])
     return state
 
@@ -179,7 +185,7 @@ class TrainingLog(BaseCallback):
                 if value is not None:
                     self.logger.record(f"canary/{name}", value)
             line.update(canaries)
-        self.state.user_counts = self._user_counts()
+        self.write_counts()
         if self.state.user_counts:
             line["user_counts"] = self.state.user_counts
             for name, count in self.state.user_counts.items():
@@ -188,11 +194,17 @@ class TrainingLog(BaseCallback):
         line["seconds"] = round(now.seconds, 3)
         self._append(METRICS_FILE, line)
 
-    def _user_counts(self) -> dict[str, int]:
-        """Counts of the whole run: before a resume, and since."""
+    def write_counts(self) -> None:
+        """Writes what the user has counted in the whole run, before a resume and since.
+
+        Raises:
+            RunError: If the file cannot be written; an earlier one stays as it was.
+        """
         total = self._counts_before.copy()
         total.update(self.recorder.user_counts())  # adds up, and keeps what is 0
-        return dict(total)
+        self.state.user_counts = dict(total)
+        if total:
+            write_json(self.folder / COUNTS_FILE, self.state.user_counts)
 
     def _interval(self) -> int:
         if isinstance(self.model, OnPolicyAlgorithm):

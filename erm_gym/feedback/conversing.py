@@ -9,11 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from erm_gym.feedback.episode import Episode, Feedback, User
-from erm_gym.feedback.registry import CheckedUser, RewardFunction, make_user
+from erm_gym.feedback.making import AnyUser, CheckedUser, make_user
 from erm_gym.feedback.remarks import Ending, Situation, compose, repeats
-from erm_gym.feedback.users.expression import Expression
 from erm_gym.llm import FrozenLLM
 
+PATIENCE_STREAM = 6_229
+"""Tells the draw of patience from all others of an episode's seed, a user's own included."""
+WORDS_STREAM = 6_247
+"""The same for the choice of words."""
 GONE = 1e-6
 """Patience below this is none, so that rounding does not buy a turn."""
 
@@ -104,9 +107,8 @@ class UserState:
     @classmethod
     def begin(cls, seed: int, config: ConversationConfig) -> UserState:
         """The state before the first reply; `seed` decides how patient the user is."""
-        return cls(
-            patience=float(np.random.default_rng([seed, 0]).uniform(*config.initial_patience))
-        )
+        drawn = np.random.default_rng([seed, PATIENCE_STREAM]).uniform(*config.initial_patience)
+        return cls(patience=float(drawn))
 
     @classmethod
     def of(cls, episode: Episode, score: float | None, config: ConversationConfig) -> UserState:
@@ -185,13 +187,20 @@ class ConversingUser:
         config: Constants of the conversation.
         converses: Marks a user that says what it has to say, and leaves when it wants to: it is
             not given words a second time. Any other user may have this mark, too.
+        draws: Marks a user whose answers, here words and patience, are drawn for each episode.
     """
 
     converses = True
+    draws = True
 
     def __init__(self, user: User, config: ConversationConfig | None = None) -> None:
         self.user = user
         self.config = config or ConversationConfig()
+
+    @property
+    def needs_turns(self) -> tuple[str, ...]:
+        """What of the inner user does nothing where an episode is a single reply."""
+        return tuple(getattr(self.user, "needs_turns", ()))
 
     def __call__(self, episodes: Sequence[Episode], rng: np.random.Generator) -> list[Feedback]:
         """Asks the inner user for the whole batch; draws nothing from `rng` itself."""
@@ -244,7 +253,7 @@ class ConversingUser:
             ending=ending,
             clear_score=self.config.clear_score,
         )
-        words = np.random.default_rng([episode.seed, len(episode.turns) + 1])
+        words = np.random.default_rng([episode.seed, WORDS_STREAM, len(episode.turns)])
         own = answer.verdict
         verdict = state.verdict(ending, self.config) if own is None else own
         return replace(
@@ -261,7 +270,7 @@ def given_score(feedback: Feedback) -> float | None:
 
 
 def make_conversing_user(
-    user: str | Expression | User | RewardFunction,
+    user: AnyUser,
     llm: FrozenLLM,
     config: ConversationConfig | None = None,
 ) -> CheckedUser:

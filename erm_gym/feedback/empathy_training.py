@@ -14,16 +14,10 @@ from torch.nn import functional as F
 from erm_gym.emotion import EMOTIONS, EmotionalCritic, EmotionalRewardModel
 from erm_gym.emotion.training.datasets import LABELLED_FILE, read_goemotions
 from erm_gym.emotion.training.pairs import read_preference_pairs
-from erm_gym.feedback.feelings import (
-    FEELINGS,
-    critic_states,
-    feelings_of,
-    pad,
-    read_off,
-    short_erm,
-)
+from erm_gym.feedback.feelings import FEELINGS, feelings_of, pad, read_off, short_erm
 from erm_gym.feedback.judge import read_labelled_replies
 from erm_gym.feedback.prompts import load_prompts
+from erm_gym.feedback.reading import read_replies
 from erm_gym.feedback.users.empathy import WEIGHTS
 from erm_gym.llm import FrozenLLM
 from erm_gym.llm.frozen import Messages
@@ -112,9 +106,13 @@ def train_empathy(
     prompts = [prompt for prompt, _ in texts]
     groups = np.unique([repr(prompt) for prompt in prompts], return_inverse=True)[1]
     hidden, readings = [], []
-    for state in critic_states(llm, critic, prompts, [reply for _, reply in texts], progress):
+    replies = [reply for _, reply in texts]
+    layers = critic.config.layers
+    for _, state in read_replies(
+        llm, prompts, replies, progress, layers=layers, template_once=True
+    ):
         for_erm, for_fear = critic.split_layers(state)  # [T, K, d], and [T, d] at llm.layer
-        hidden.append(for_fear.to(llm.dtype).cpu())
+        hidden.append(for_fear.to(llm.dtype))
         readings.append(read_off(critic.erm, [for_erm]))
     return fit_short_erm(llm, hidden, torch.cat(readings), groups, seed=seed)
 

@@ -38,6 +38,9 @@ class Feedback:
     """How content the user is with the whole conversation, in [-1, 1]; given when it ends."""
     given: bool = True
     """False: the user says nothing of this reply; score must be 0 and components empty."""
+    fallback: bool = field(default=False, compare=False)
+    """Whether this, or a part of it, stands for an answer that did not come: it is not to be kept,
+    as the same question may get an answer next time."""
 
     def __post_init__(self) -> None:
         """Checks range and sum.

@@ -7,18 +7,16 @@ what the critic's ERM says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from erm_gym.emotion import AFFECT, EMOTIONS, EmotionalCritic, EmotionalRewardModel, ERMConfig
-from erm_gym.feedback.head_files import SHIPPED, load_head
-from erm_gym.feedback.reading import LONGEST_REPLY, TEXTS_PER_REPORT
-from erm_gym.llm import FrozenLLM, read_layers
-from erm_gym.llm.frozen import Messages
+from erm_gym.emotion import AFFECT, EMOTIONS, EmotionalRewardModel, ERMConfig
+from erm_gym.feedback.head_files import SHIPPED_WEIGHTS, load_head
+from erm_gym.llm import FrozenLLM
 
 NAME = "empathy"
 FELT = ("joy", "curiosity", "fear", "anger")
@@ -58,7 +56,7 @@ def load_short_erm(llm: FrozenLLM, folder: Path | None = None) -> EmotionalRewar
         torch.manual_seed(0)
         erm = short_erm(llm)
     if llm.name != "tiny" or folder is not None:
-        load_head(erm, NAME, llm, folder or SHIPPED, again=AGAIN)
+        load_head(erm, NAME, llm, folder or SHIPPED_WEIGHTS, again=AGAIN)
     return erm
 
 
@@ -80,7 +78,7 @@ def read_off(erm: EmotionalRewardModel, hidden: Sequence[Tensor]) -> Tensor:
     readings[:, len(EMOTIONS) :] = NEUTRAL
     rows = [row for row, own in enumerate(hidden) if len(own)]
     if rows:
-        padded, mask = pad([hidden[row] for row in rows])
+        padded, mask = pad([hidden[row].to(erm.heads.weight.device) for row in rows])
         pools = erm.pools(padded, mask=mask)
         reading = erm.read_off(pools.map(lambda tensor: tensor[:, -1]))
         readings[rows] = torch.cat([reading.emotions, reading.affect], -1).float().cpu()
@@ -99,40 +97,3 @@ def feelings_of(readings: Tensor) -> Tensor:
     emotions = readings[:, [EMOTIONS.index(name) for name in FELT]]
     valence = readings[:, len(EMOTIONS) + AFFECT.index("valence"), None] - NEUTRAL
     return torch.cat([emotions, valence.clamp(-1.0, 1.0)], -1)
-
-
-@torch.no_grad()
-def critic_states(
-    llm: FrozenLLM,
-    critic: EmotionalCritic,
-    prompts: Sequence[Messages],
-    replies: Sequence[str],
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> list[Tensor]:
-    """Hidden states of replies, read behind their prompts, at all layers that a critic reads.
-
-    Args:
-        llm: The frozen LM.
-        critic: A critic for it.
-        prompts: N prompts, or conversations so far as `{"role", "content"}` messages.
-        replies: N replies.
-        progress: Called with the number of texts that are read, and N.
-
-    Returns:
-        For each `[T, L, d]` in the LM's dtype, on its device, T at most `LONGEST_REPLY`.
-    """
-    starts = [llm.encode_prompt(prompt) for prompt in prompts]
-    ends = [llm.encode_text(reply)[:LONGEST_REPLY] for reply in replies]
-    shared = llm.template
-    if any(tuple(start[: len(shared)]) != shared for start in starts):
-        shared = ()
-    texts = [[*start, *end] for start, end in zip(starts, ends, strict=True)]
-    states: list[Tensor] = []
-    for first in range(0, len(texts), TEXTS_PER_REPORT):
-        part = slice(first, first + TEXTS_PER_REPORT)
-        read = read_layers(llm, texts[part], critic.config.layers, shared=shared)
-        states += [
-            own[len(own) - len(end) :].clone() for own, end in zip(read, ends[part], strict=True)
-        ]
-        progress(len(states), len(texts))
-    return states

@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from erm_gym.feedback.episode import Episode
+from erm_gym.feedback.episode import Episode, UserError
+from erm_gym.feedback.episode_reading import kept_states, reply_states
+from erm_gym.feedback.head_files import SHIPPED_WEIGHTS, head_file, read_head, save_head
 from erm_gym.feedback.judge_head import LONGEST_JUDGED, StanceHead, pool_reply
 from erm_gym.feedback.labelled_replies import STANCES, JudgeError, read_labelled_replies
 from erm_gym.feedback.reading import read_replies
@@ -37,9 +36,12 @@ __all__ = [
 
 CAREFUL = ("hedge", "refuse")
 """The stances that are due where a prompt is risky, and only there."""
-SHIPPED = (DEFAULT_LLM,)
+SHIPPED_JUDGES = (DEFAULT_LLM,)
 """Language models whose judge comes with the package."""
-WEIGHTS = "stance_judge.safetensors"
+NAME = "stance_judge"
+"""Name of the file of its weights."""
+AGAIN = "train one with scripts/train_judge.py"
+"""What to do where there are no weights."""
 REPEATS_ALLOWED = 3
 """How often one word may follow in a row, or one trigram occur, before text counts as a loop."""
 REPEATS_PER_WORD = 0.06
@@ -96,12 +98,12 @@ class StanceJudge:
         Raises:
             JudgeError: If there is no such judge, or its weights cannot be read.
         """
-        if str(name) in SHIPPED:
-            return cls._load(_packaged())
+        if str(name) in SHIPPED_JUDGES:
+            return cls._load(SHIPPED_WEIGHTS)
         if not Path(name).is_dir():
             raise JudgeError(
-                f"there is no stance judge {str(name)!r}; give a folder with {WEIGHTS} or one of "
-                f"{', '.join(SHIPPED)}, or train one with scripts/train_judge.py"
+                f"there is no stance judge {str(name)!r}; give a folder with {NAME}.safetensors or "
+                f"one of {', '.join(SHIPPED_JUDGES)}, or {AGAIN}"
             )
         return cls._load(Path(name))
 
@@ -122,19 +124,16 @@ class StanceJudge:
                 torch.manual_seed(0)
                 head = StanceHead(llm.hidden_size, len(STANCES))
             return cls(head, llm_fingerprint=llm.fingerprint, llm_name=llm.name, llm=llm)
-        judge = cls._load(folder or _packaged())
+        judge = cls._load(folder or SHIPPED_WEIGHTS)
         judge._use(llm)
         return judge
 
     @classmethod
     def _load(cls, folder: Path) -> StanceJudge:
-        path = folder / WEIGHTS
         try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
-            raise JudgeError(f"cannot read the stance judge's weights {path}: {error}") from error
+            weights, metadata = read_head(NAME, folder, of="the stance judge", again=AGAIN)
+        except UserError as error:
+            raise JudgeError(str(error)) from error
         try:
             name, fingerprint = metadata["llm"], metadata["llm_fingerprint"]
             members = len({key.split(".")[1] for key in weights if key.startswith("members.")})
@@ -142,20 +141,24 @@ class StanceJudge:
             head.load_state_dict(weights)
         except (KeyError, ValueError, RuntimeError) as error:
             raise JudgeError(
-                f"{path} holds no stance judge of this version ({error}); train one with "
-                "scripts/train_judge.py"
+                f"{head_file(NAME, folder)} holds no stance judge of this version ({error}); "
+                f"{AGAIN}"
             ) from error
         return cls(head, llm_fingerprint=fingerprint, llm_name=name)
 
-    def save_pretrained(self, folder: Path) -> None:
-        """Writes the weights as safetensors, with the name and the fingerprint of the LM."""
-        folder.mkdir(parents=True, exist_ok=True)
-        metadata = {
-            "llm": self.llm_name,
-            "llm_fingerprint": self.llm_fingerprint,
-            "hidden_size": str(self.head.hidden_size),
-        }
-        save_file(self.head.state_dict(), folder / WEIGHTS, metadata)
+    def save_pretrained(self, folder: Path) -> Path:
+        """Writes the weights as safetensors, with the name and the fingerprint of the LM.
+
+        Returns:
+            The file.
+        """
+        return save_head(
+            self.head,
+            NAME,
+            folder,
+            llm_fingerprint=self.llm_fingerprint,
+            more={"llm": self.llm_name, "hidden_size": str(self.head.hidden_size)},
+        )
 
     def __call__(self, prompts: Sequence[str], replies: Sequence[str]) -> list[StanceReading]:
         """Reads replies.
@@ -205,16 +208,13 @@ class StanceJudge:
         """Probabilities of the stances of finished replies; see `judge`.
 
         Hidden states that the environment kept are used where they are of the same LM, which
-        saves a forward; otherwise the text is read again.
+        saves a forward, and then no LM is loaded; otherwise the text is read again, that of the
+        whole conversation.
         """
-        replies = [episode.reply for episode in episodes]
-        if all(
-            episode.hidden is not None and episode.llm_fingerprint == self.llm_fingerprint
-            for episode in episodes
-        ):
-            rows = [torch.from_numpy(np.asarray(episode.hidden)) for episode in episodes]
-            return self.judge_hidden(rows, replies)
-        return self.judge([episode.prompt.text for episode in episodes], replies)
+        states = kept_states(self.llm_fingerprint, episodes, longest=LONGEST_JUDGED)
+        if states is None:
+            states = reply_states(self._use(), episodes, longest=LONGEST_JUDGED)
+        return self.judge_hidden(states, [episode.reply for episode in episodes])
 
     @torch.no_grad()
     def judge_hidden(self, hidden: Sequence[Tensor], replies: Sequence[str]) -> np.ndarray:
@@ -231,8 +231,8 @@ class StanceJudge:
         if llm.fingerprint != self.llm_fingerprint:
             raise JudgeError(
                 f"this stance judge reads {self.llm_fingerprint!r}, but the LM {llm.name!r} is "
-                f"{llm.fingerprint!r}; train one with scripts/train_judge.py --llm {llm.name}, or "
-                "use a user that does not need it"
+                f"{llm.fingerprint!r}; {AGAIN} --llm {llm.name}, or use a user that does not "
+                "need it"
             )
         self._llm = llm
         return llm
@@ -249,7 +249,3 @@ def is_loop(reply: str) -> bool:
     trigrams = Counter(zip(words, words[1:], words[2:], strict=False))
     allowed = max(REPEATS_ALLOWED, REPEATS_PER_WORD * len(words))
     return max(trigrams.values(), default=0) > allowed
-
-
-def _packaged() -> Path:
-    return Path(str(files("erm_gym.feedback") / "weights"))

@@ -34,7 +34,7 @@ def read_labelled_replies(path: Path | None = None) -> list[dict[str, str]]:
     Raises:
         JudgeError: If a line cannot be read or has an unknown stance.
     """
-    path = path or _packaged(SHORT)
+    path = path or _data_file(SHORT)
     rows = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
@@ -49,8 +49,8 @@ def read_labelled_replies(path: Path | None = None) -> list[dict[str, str]]:
 
 def read_all_replies() -> list[dict[str, str]]:
     """The short and the long replies that come with the package: what the judge is trained on."""
-    return read_labelled_replies(_packaged(SHORT)) + read_labelled_replies(_packaged(LONG))
+    return read_labelled_replies(_data_file(SHORT)) + read_labelled_replies(_data_file(LONG))
 
 
-def _packaged(name: str) -> Path:
+def _data_file(name: str) -> Path:
     return Path(str(files("erm_gym.feedback") / "data" / name))

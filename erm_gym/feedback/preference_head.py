@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from erm_gym.feedback.episode import Episode
 from erm_gym.feedback.episode_reading import reply_states
-from erm_gym.feedback.head_files import SHIPPED, load_head
+from erm_gym.feedback.head_files import SHIPPED_WEIGHTS, load_head
 from erm_gym.feedback.reading import LONGEST_REPLY
 from erm_gym.llm import FrozenLLM
 
@@ -65,7 +65,7 @@ class PreferenceHead(nn.Module):
             with torch.no_grad():
                 head.linear.weight.normal_(0.0, 0.05, generator=torch.Generator().manual_seed(0))
         else:
-            load_head(head, NAME, llm, folder or SHIPPED, again=AGAIN)
+            load_head(head, NAME, llm, folder or SHIPPED_WEIGHTS, again=AGAIN)
         return head.eval()
 
     def forward(self, features: Tensor) -> Tensor:

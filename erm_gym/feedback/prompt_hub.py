@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from erm_gym.feedback.prompt_pool import SPLITS, Prompt, PromptError
-from erm_gym.feedback.prompt_rows import Columns, Row, prompts_from
+from erm_gym.feedback.prompt_rows import Columns, PairSeen, Row, prompts_from
 from erm_gym.llm.suggestion import suggest
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def read_data_set(
 
     Raises:
         PromptError: If the package `datasets` is missing, the data set cannot be loaded, there is
-            no such part or column, or a row is no prompt.
+            no such part or column, a row is no prompt, or a contrast pair is in two splits.
     """
     parts = _load(name, subset)
     if part is not None and part not in parts:
@@ -44,14 +44,17 @@ def read_data_set(
             f"hub:{name}?part={next(iter(parts))}; there are {[*parts]}"
         )
     prompts = []
+    pairs: dict[str, PairSeen] = {}  # of all parts: a pair may not be torn over two of them
     for split in chosen:
-        prompts += _read(name, parts[split], columns, split)
+        prompts += _read(name, parts[split], columns, split, pairs)
     if not prompts:
         raise PromptError(f"the data set {name!r} holds no prompt")
     return prompts
 
 
-def _read(name: str, table: Dataset, columns: Columns, split: str) -> list[Prompt]:
+def _read(
+    name: str, table: Dataset, columns: Columns, split: str, pairs: dict[str, PairSeen]
+) -> list[Prompt]:
     found = columns.found(
         name,
         table.column_names,
@@ -65,7 +68,7 @@ def _read(name: str, table: Dataset, columns: Columns, split: str) -> list[Promp
             own = {} if "split" in found or split not in SPLITS else {"split": split}
             yield f"{name}, {split}, row {number}", {**row, **own}
 
-    return prompts_from(rows(), {"split": "split", **found})
+    return prompts_from(rows(), {"split": "split", **found}, pairs=pairs)
 
 
 def _load(name: str, subset: str | None) -> DatasetDict:

@@ -138,31 +138,11 @@ class PromptPool:
             raise PromptError(f"the split {name!r} leaves no prompt out of {len(self)}")
         return PromptPool(chosen)
 
-    def split_by_domain(
-        self, held_out: Collection[str] = HELD_OUT_DOMAINS
-    ) -> tuple[PromptPool, PromptPool]:
-        """The prompts of other domains, and those of held-out ones.
+    def _parted(self, held_out: Collection[str]) -> tuple[tuple[Prompt, ...], tuple[Prompt, ...]]:
+        """Prompts of other domains, and those of held-out ones.
 
         A pair that has a prompt in a held-out domain is held out as a whole.
-
-        Args:
-            held_out: Names of domains, at least one.
-
-        Raises:
-            PromptError: If a domain is unknown, or a part is empty; it lists the domains.
         """
-        kept, held = self._parted(held_out)
-        if not kept or not held:
-            raise PromptError(
-                f"held_out must name some of the domains {[*self.domains]}, and not all; "
-                f"got {sorted(held_out)}"
-            )
-        return PromptPool(kept), PromptPool(held)
-
-    def _parted(self, held_out: Collection[str]) -> tuple[tuple[Prompt, ...], tuple[Prompt, ...]]:
-        """Prompts of other domains, and those of held-out ones."""
-        if isinstance(held_out, str):
-            raise PromptError(f"held_out must be a list of domains, such as [{held_out!r}]")
         counts = self.domains
         wanted = set(held_out)
         if HELD_OUT in wanted and HELD_OUT not in counts:

@@ -14,6 +14,8 @@ NUMBERS = ("risk", "weight")
 
 Row = tuple[str, Mapping[str, object]]
 """Where a row is, in words, and its values by column."""
+PairSeen = tuple[str, str]
+"""The split of a contrast pair, and where it was seen first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,11 @@ class Columns:
 
 
 def prompts_from(
-    rows: Iterable[Row], columns: Mapping[str, str], *, required: Collection[str] = ("text",)
+    rows: Iterable[Row],
+    columns: Mapping[str, str],
+    *,
+    required: Collection[str] = ("text",),
+    pairs: dict[str, PairSeen] | None = None,
 ) -> list[Prompt]:
     """A prompt for every row.
 
@@ -78,13 +84,15 @@ def prompts_from(
         rows: The rows, with their places.
         columns: The column of every field that is read, by field.
         required: Fields that every row must have; what others lack is left at its default.
+        pairs: The pairs of other tables that belong to the same pool, to which those of this one
+            are added.
 
     Raises:
         PromptError: If a value is missing, of the wrong kind or out of range, or the prompts of a
             pair are in different splits; it names the place.
     """
     prompts: list[Prompt] = []
-    first: dict[str, tuple[str, str]] = {}  # split of a pair, and where it was seen
+    first = {} if pairs is None else pairs
     for place, row in rows:
         try:
             prompt = _prompt(row, columns, required)

@@ -21,7 +21,7 @@ from erm_gym.llm.suggestion import suggest
 
 __all__ = [
     "HELD_OUT_DOMAINS",
-    "SHIPPED",
+    "SHIPPED_POOLS",
     "SPLITS",
     "Prompt",
     "PromptError",
@@ -30,7 +30,7 @@ __all__ = [
     "load_prompts",
 ]
 
-SHIPPED = {
+SHIPPED_POOLS = {
     "default": "prompts.csv",
     "phrasings": "phrasings.csv",
     "intermediate": "intermediate.csv",
@@ -50,11 +50,11 @@ def load_prompts(
     """Prompts from wherever they are.
 
     Args:
-        source: `default` (the contrast pairs that come with the package), another of `SHIPPED` or
-            several joined by a plus; a file, CSV with a column `text` and any of the other fields
-            of `Prompt`, or JSON Lines with such keys; `hub:owner/name` for a data set of the
-            Hugging Face hub, `hub:folder` for one in a folder; a list of texts or prompts; or a
-            pool. A name may say what the columns are called, as in
+        source: `default` (the contrast pairs that come with the package), another of
+            `SHIPPED_POOLS` or several joined by a plus; a file, CSV with a column `text` and any of
+            the other fields of `Prompt`, or JSON Lines with such keys; `hub:owner/name` for a data
+            set of the Hugging Face hub, `hub:folder` for one in a folder; a list of texts or
+            prompts; or a pool. A name may say what the columns are called, as in
             `file.csv?text=question&risk=harm`, and for a data set its `subset` and the `part` that
             is read.
         columns: The same as a mapping from fields of `Prompt` to columns. An empty name leaves a
@@ -82,7 +82,7 @@ def load_prompts(
 
 def is_shipped(source: object) -> bool:
     """Whether prompts come with the package, whose `train` split is then what is meant."""
-    return isinstance(source, str) and all(part in SHIPPED for part in source.split("+"))
+    return isinstance(source, str) and all(part in SHIPPED_POOLS for part in source.split("+"))
 
 
 def _from_name(source: str | Path, columns: Mapping[str, str] | None) -> PromptPool:
@@ -94,7 +94,7 @@ def _from_name(source: str | Path, columns: Mapping[str, str] | None) -> PromptP
             tuple(
                 prompt
                 for part in dict.fromkeys(source.split("+"))
-                for prompt in read_prompt_file(data / SHIPPED[part], Columns())
+                for prompt in read_prompt_file(data / SHIPPED_POOLS[part], Columns())
             )
         )
     name = str(source)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.metadata
 import os
 import shutil
@@ -19,6 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from erm_gym.llm.frozen import FrozenLLM, LLMError, living_llms
+from erm_gym.llm.suggestion import nearest
 from erm_gym.llm.tiny import build_tiny_model, build_tiny_tokenizer
 
 DEFAULT_LLM = "smollm2-135m"
@@ -124,9 +124,10 @@ def _read_alias(name: str, dtype: torch.dtype) -> tuple[Any, Any, str]:
 
 
 def _reject_misspelling(name: str) -> None:
-    close = difflib.get_close_matches(name.lower(), [*ALIASES, "tiny"], n=1, cutoff=0.7)
-    if close:
-        raise LLMError(f"unknown LM {name!r}; did you mean {close[0]!r}?")
+    # Any other name may be one of the hub's, so only what is very like one of ours is refused.
+    meant = nearest(name.lower(), [*ALIASES, "tiny"], likeness=0.7)
+    if meant:
+        raise LLMError(f"unknown LM {name!r}; did you mean {meant!r}?")
 
 
 def _from_pretrained(path: str, name: str, dtype: torch.dtype) -> tuple[Any, Any]:

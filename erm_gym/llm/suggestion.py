@@ -15,5 +15,16 @@ def suggest(name: str, known: Iterable[str]) -> str:
     "there are ['ppo', 'emotional-ppo']"
     """
     names = list(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"there are {names}"
+    close = nearest(name, names)
+    return f"did you mean {close!r}?" if close else f"there are {names}"
+
+
+def nearest(name: str, known: Iterable[str], *, likeness: float = 0.5) -> str | None:
+    """The known name that is most like another one; None if none is like it.
+
+    Args:
+        name: What was written.
+        known: What could have been meant.
+        likeness: How like it must be, in [0, 1]; 1 is the same.
+    """
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=likeness)), None)

@@ -25,6 +25,7 @@ from erm_gym.evaluation import (
     summarise,
 )
 from erm_gym.evaluation.comparison import summarise_comparison
+from erm_gym.evaluation.config import DEFAULT_USER
 from erm_gym.evaluation.runs import saved_steps
 from erm_gym.feedback import PromptError
 
@@ -340,7 +341,11 @@ def test_a_comparison_from_before_there_were_held_out_users_goes_on(
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     kept = [{k: v for k, v in line.items() if not k.startswith("held_out")} for line in lines]
     path.write_text("".join(json.dumps(line) + "\n" for line in kept))
-    again = compare(replace(old, agents=("frozen", "random")))
-    assert again["alarms"]["random"]["runs"] == 1
-    with pytest.raises(RunError, match="has held_out_user='none', not"):
+    again = compare(replace(old, held_out_user=DEFAULT_USER, agents=("frozen", "random")))
+    assert again["agents"]["frozen"]["held_out"] is None  # nobody was asked then
+    assert again["agents"]["random"]["held_out"] is not None
+    alarms = again["alarms"]["random"]
+    assert alarms["runs"] == 1
+    assert "held_out" not in {canary["canary"] for canary in alarms["canaries"]}
+    with pytest.raises(RunError, match="has held_out_user='default', not"):
         compare(replace(old, held_out_user=HELD_OUT))

@@ -132,14 +132,16 @@ def test_a_user_that_is_down_does_not_stop_a_run(tmp_path: Path, small: Small) -
     assert result.feedback in (None, 0.0)
 
 
+@pytest.mark.parametrize("last_answer", [2, 12])
 def test_with_stop_the_run_is_saved_and_goes_on(
-    tmp_path: Path, small: Small, scripted: Scripted, answer: Any
+    tmp_path: Path, small: Small, scripted: Scripted, answer: Any, last_answer: int
 ) -> None:
+    """Whether it stops in the first rollout or later, each request is counted."""
     down = True
     server = scripted(
         lambda number, body: (
             answer(status=503, body={"error": "closed for lunch"})
-            if down and number >= 12
+            if down and number >= last_answer
             else answer(body=by_seed(body))
         )
     )
@@ -147,18 +149,66 @@ def test_with_stop_the_run_is_saved_and_goes_on(
     with pytest.raises(UserError) as caught:
         train(config, tmp_path)
     saved = saved_steps(tmp_path)
-    assert 0 < saved < 240
+    assert 0 <= saved < 240
+    assert (saved == 0) == (last_answer == 2)
     message = str(caught.value)
     assert "status 503 (closed for lunch)" in message
     assert f"saved at {saved} of 240 tokens; go on with: {config.command(tmp_path)}" in message
-    before = read_lines(tmp_path / "metrics.jsonl")[-1]["user_counts"]["requests"]
     down = False
-    asked = len(server.asked)
     result = train(config, tmp_path, resume=True)
     assert result.steps == 240
     counts = check_run(tmp_path, 240)
-    assert counts["requests"] == before + len(server.asked) - asked
-    assert counts["skipped"] == 0
+    assert counts["requests"] == len(server.asked)
+    assert (counts["http_errors"], counts["retries"], counts["skipped"]) == (2, 1, 0)
+    assert result.user_counts == counts
+
+
+def test_requests_after_the_last_checkpoint_are_counted(
+    tmp_path: Path, small: Small, scripted: Scripted, answer: Any
+) -> None:
+    """Of a run that ends without a word, as with a crash, all but its last rollout is known."""
+    server = scripted(lambda number, body: answer(body=by_seed(body)))
+    config = small(user=remote(server.url), checkpoint_every=160)
+    logged: list[int] = []
+
+    def crash(now: Any) -> None:
+        if (tmp_path / "metrics.jsonl").exists():
+            logged.extend(
+                line["user_counts"]["requests"] for line in read_lines(tmp_path / "metrics.jsonl")
+            )
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        train(config, tmp_path, progress=crash)
+    assert not (tmp_path / "model.zip").exists()
+    before = len(server.asked)
+    train(config, tmp_path, resume=True)
+    assert check_run(tmp_path, 240)["requests"] == logged[0] + len(server.asked) - before > 0
+
+
+def test_the_held_out_user_is_counted_apart(
+    tmp_path: Path, small: Small, scripted: Scripted, answer: Any
+) -> None:
+    server = scripted(
+        lambda number, body: answer(status=404) if number == 3 else answer(body=by_seed(body))
+    )
+    held_out = remote(server.url)
+    result = train(small(held_out_user=held_out, steps=160), tmp_path / "run")
+    assert result.user_counts["held_out/requests"] == len(server.asked) > 0
+    assert result.user_counts["held_out/http_errors"] == 1
+    assert all(name.startswith("held_out/") for name in result.user_counts)
+
+
+def test_the_baseline_of_an_evaluation_is_counted_apart(
+    tmp_path: Path, scripted: Scripted, answer: Any, prompts: str
+) -> None:
+    server = scripted(lambda number, body: answer(body=by_seed(body)))
+    command = ["evaluate", "random", "--llm", "tiny", "--episodes", "2", "--prompts", prompts]
+    command += ["--user", remote(server.url), "--json", str(tmp_path / "result.json")]
+    assert main(command) == 0
+    counts = read_json(tmp_path / "result.json")["user_counts"]
+    assert 0 < counts["requests"] < len(server.asked)
+    assert counts["requests"] + counts["baseline/requests"] == len(server.asked)
 
 
 def test_the_command_ends_with_code_2_and_can_be_given_again(
@@ -222,18 +272,31 @@ def failing(prompt: str, reply: str) -> float:
     return FAILING(prompt, reply)
 
 
-def test_an_evaluation_counts_too(
-    tmp_path: Path, small: Small, scripted: Scripted, answer: Any, prompts: str
-) -> None:
+@pytest.mark.parametrize("rows", [1, 3, 7])
+def test_an_evaluation_counts_too(small: Small, scripted: Scripted, answer: Any, rows: int) -> None:
+    """Each reply that is recorded is asked about, and no other: rows that are through wait."""
     server = scripted(
-        lambda number, body: answer(status=404) if number == 3 else answer(body=by_seed(body))
+        lambda number, body: answer(status=404) if number == 1 else answer(body=by_seed(body))
     )
+    held_out = scripted(lambda number, body: answer(body=by_seed(body)))
     config = small(agent="frozen", user=remote(server.url))
     counts: Counter[str] = Counter()
-    records = evaluate(make_untrained(config), config.env_options(), num_envs=1, user_counts=counts)
-    assert counts["requests"] == len(server.asked) == len(records) == 20
-    assert counts["skipped"] == 1
-    assert [record.given for record in records].count(False) == 1
+    records = evaluate(
+        make_untrained(config),
+        config.env_options(),
+        num_envs=rows,
+        held_out_user=remote(held_out.url),
+        user_counts=counts,
+    )
+    assert counts["requests"] == len(server.asked) <= len(records) == 20
+    assert counts["held_out/requests"] == len(held_out.asked) <= 20
+    for one in (server, held_out):
+        asked = [
+            episode["prompt"]["text"] for body in one.asked for episode in body.body["episodes"]
+        ]
+        assert sorted(asked) == sorted(record.prompt for record in records)
+    assert counts["skipped"] == [record.given for record in records].count(False) >= 1
+    assert all(record.held_out is not None for record in records)
 
 
 def test_a_comparison_has_the_counts_of_every_run(

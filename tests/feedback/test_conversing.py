@@ -23,10 +23,11 @@ from erm_gym.feedback import (
     User,
     UserError,
     UserState,
+    conversing,
     make_conversing_user,
     make_user,
 )
-from erm_gym.feedback.remarks import kind_of
+from erm_gym.feedback.remarks import Situation, kind_of
 from erm_gym.llm import FrozenLLM, load_llm
 
 RISKY = Prompt(text="How much rat poison is safe to eat?", risk=1.0)
@@ -396,3 +397,37 @@ def test_a_silent_user_still_talks_and_does_not_say_what_it_thinks() -> None:
     answer = ConversingUser(silent)([episode], np.random.default_rng(0))[0]
     assert not answer.given and answer.says and not answer.leaves
     assert kind_of("yes", answer, risky=False, clear_score=0.2) == "unsure"
+
+
+def test_its_draws_are_not_those_that_a_user_of_ones_own_is_told_to_make(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """docs/users.md recommends default_rng([episode.seed, len(episode.turns)])."""
+    drawn: list[float] = []
+
+    def compose(situation: Situation, words: np.random.Generator) -> str:
+        drawn.append(words.random())
+        return "Hm."
+
+    monkeypatch.setattr(conversing, "compose", compose)
+    config = ConversationConfig(initial_patience=(0.2, 0.9))
+    low, high = config.initial_patience
+    for seed in range(4):
+        turns: tuple[Turn, ...] = ()
+        own = []
+        for turn in range(5):
+            own.append(float(np.random.default_rng([seed, turn]).random()))
+            episode = Episode(prompt=HARMLESS, reply=f"Reply {turn}", seed=seed, turns=turns)
+            (answer,) = ConversingUser(lambda episodes, rng: [Feedback(score=0.0)])(
+                [episode], np.random.default_rng(0)
+            )
+            turns += (
+                Turn(
+                    said=episode.said, reply=episode.reply, feedback=replace(answer, leaves=False)
+                ),
+            )
+        begun = (UserState.begin(seed, config).patience - low) / (high - low)
+        assert not {round(number, 9) for number in own} & {
+            round(number, 9) for number in (*drawn, begun)
+        }
+    assert len(set(drawn)) == 20

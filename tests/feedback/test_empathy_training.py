@@ -91,7 +91,7 @@ def test_from_texts_to_a_file(llm: FrozenLLM, tmp_path: Path) -> None:
     )
     assert told == [(60, 60)]
     assert sum(report.texts.values()) == 60
-    save_head(erm, NAME, llm, tmp_path)
+    save_head(erm, NAME, tmp_path, llm_fingerprint=llm.fingerprint)
     loaded = load_short_erm(llm, tmp_path).state_dict()
     assert all(torch.equal(value, loaded[name]) for name, value in erm.state_dict().items())
 

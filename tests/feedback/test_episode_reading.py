@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from erm_gym.feedback import Episode, Feedback, Prompt, Turn
+from erm_gym.feedback import Episode, Feedback, Prompt, StanceJudge, Turn
 from erm_gym.feedback.episode_reading import messages_before, reply_states
+from erm_gym.feedback.judge_head import LONGEST_JUDGED
 from erm_gym.feedback.reading import LONGEST_REPLY
 from erm_gym.llm import FrozenLLM
 
@@ -78,3 +79,16 @@ def test_states_are_used_only_if_they_are_of_the_same_model(
     states = reply_states(llm, [wrong, foreign])  # one such episode sends the batch to the text
     for own in states:
         torch.testing.assert_close(own, torch.from_numpy(episodes[0].hidden), atol=1e-3, rtol=1e-3)
+
+
+def test_the_judge_reads_a_conversation_from_its_text_as_from_its_states(
+    llm: FrozenLLM, episodes: list[Episode]
+) -> None:
+    judge = StanceJudge.for_llm(llm)
+    kept = judge.judge_episodes(episodes)
+    texts = [changed(episode, hidden=None) for episode in episodes]
+    np.testing.assert_allclose(judge.judge_episodes(texts), kept, atol=1e-4)
+    alone = judge.judge_episodes([changed(texts[1], turns=())])
+    assert np.abs(alone[0] - kept[1]).max() > 1e-3  # what was said before counts
+    states = reply_states(llm, texts[3:], longest=LONGEST_JUDGED)
+    assert LONGEST_REPLY < len(states[0]) <= LONGEST_JUDGED

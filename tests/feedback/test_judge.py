@@ -11,7 +11,14 @@ import torch
 from safetensors.torch import save_file
 
 from erm_gym.feedback import STANCES, Episode, JudgeError, Prompt, StanceJudge
-from erm_gym.feedback.judge import SHIPPED, WEIGHTS, StanceReading, is_loop, read_labelled_replies
+from erm_gym.feedback.head_files import head_file
+from erm_gym.feedback.judge import (
+    NAME,
+    SHIPPED_JUDGES,
+    StanceReading,
+    is_loop,
+    read_labelled_replies,
+)
 from erm_gym.feedback.judge_head import LONGEST_JUDGED, OPENING, StanceHead, pool_reply
 from erm_gym.llm import FrozenLLM
 
@@ -177,7 +184,8 @@ def test_saved_is_loaded(llm: FrozenLLM, tmp_path: Path, members: int) -> None:
     head.mean += 0.5
     head.std *= 2.0
     judge = StanceJudge(head, llm_fingerprint=llm.fingerprint, llm_name=llm.name, llm=llm)
-    judge.save_pretrained(tmp_path / "weights")
+    path = judge.save_pretrained(tmp_path / "weights")
+    assert path.stat().st_mode & 0o044 == 0o044  # others can read it
     expected = judge.judge(PROMPTS, REPLIES)
     for loaded in (
         StanceJudge.for_llm(llm, tmp_path / "weights"),
@@ -192,7 +200,7 @@ def test_saved_is_loaded(llm: FrozenLLM, tmp_path: Path, members: int) -> None:
 
 
 def test_the_shipped_judge_is_small_and_loads_no_language_model() -> None:
-    for name in SHIPPED:
+    for name in SHIPPED_JUDGES:
         judge = StanceJudge.from_pretrained(name)
         assert judge.llm_name == name and judge._llm is None
         assert sum(weight.numel() for weight in judge.head.state_dict().values()) < 500_000
@@ -223,9 +231,9 @@ def test_a_model_without_a_judge_is_told_so(llm: FrozenLLM, tmp_path: Path) -> N
     other.name = "stranger"
     with pytest.raises(JudgeError, match="'stranger'"):
         StanceJudge.for_llm(other)
-    with pytest.raises(JudgeError, match="cannot read the stance judge's weights"):
+    with pytest.raises(JudgeError, match="the stance judge cannot read its weights"):
         StanceJudge.for_llm(llm, tmp_path)
-    with pytest.raises(JudgeError, match="cannot read the stance judge's weights"):
+    with pytest.raises(JudgeError, match="the stance judge cannot read its weights"):
         StanceJudge.from_pretrained(tmp_path)
 
 
@@ -233,11 +241,11 @@ def test_a_model_without_a_judge_is_told_so(llm: FrozenLLM, tmp_path: Path) -> N
 def test_a_truncated_file_is_named(
     llm: FrozenLLM, judge: StanceJudge, tmp_path: Path, keep: float
 ) -> None:
-    path = tmp_path / WEIGHTS
+    path = head_file(NAME, tmp_path)
     judge.save_pretrained(tmp_path)
     content = path.read_bytes()
     path.write_bytes(content[: keep if isinstance(keep, int) else int(keep * len(content))])
-    with pytest.raises(JudgeError, match=f"cannot read the stance judge's weights {path}"):
+    with pytest.raises(JudgeError, match=f"the stance judge cannot read its weights {path}"):
         StanceJudge.for_llm(llm, tmp_path)
 
 
@@ -245,15 +253,15 @@ def test_a_truncated_file_is_named(
 def test_a_file_of_another_version_is_named(
     llm: FrozenLLM, judge: StanceJudge, tmp_path: Path, metadata: dict[str, str]
 ) -> None:
-    save_file(judge.head.state_dict(), tmp_path / WEIGHTS, metadata)
+    save_file(judge.head.state_dict(), head_file(NAME, tmp_path), metadata)
     with pytest.raises(JudgeError, match="holds no stance judge of this version"):
         StanceJudge.from_pretrained(tmp_path)
 
 
 def test_a_file_with_other_tensors_is_named(llm: FrozenLLM, tmp_path: Path) -> None:
     metadata = {"llm": llm.name, "llm_fingerprint": llm.fingerprint, "hidden_size": "16"}
-    save_file(StanceHead(8, len(STANCES)).state_dict(), tmp_path / WEIGHTS, metadata)
-    with pytest.raises(JudgeError, match=WEIGHTS):
+    save_file(StanceHead(8, len(STANCES)).state_dict(), head_file(NAME, tmp_path), metadata)
+    with pytest.raises(JudgeError, match=f"{NAME}.safetensors"):
         StanceJudge.for_llm(llm, tmp_path)
 
 

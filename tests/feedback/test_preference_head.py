@@ -10,7 +10,7 @@ import torch
 
 from erm_gym.feedback import Episode, Prompt, UserError
 from erm_gym.feedback.episode_reading import reply_states
-from erm_gym.feedback.head_files import SHIPPED, save_head
+from erm_gym.feedback.head_files import SHIPPED_WEIGHTS, save_head
 from erm_gym.feedback.preference_head import NAME, PreferenceHead, mean_and_last
 from erm_gym.llm import FrozenLLM
 
@@ -48,7 +48,7 @@ def test_the_head_of_the_tiny_model_is_seeded(llm: FrozenLLM) -> None:
 
 
 def test_saved_is_loaded(llm: FrozenLLM, head: PreferenceHead, tmp_path: Path) -> None:
-    path = save_head(head, NAME, llm, tmp_path / "new")
+    path = save_head(head, NAME, tmp_path / "new", llm_fingerprint=llm.fingerprint)
     assert path == tmp_path / "new" / "preference.safetensors"
     assert path.stat().st_mode & 0o044 == 0o044  # others can read it
     loaded = PreferenceHead.for_llm(llm, tmp_path / "new")
@@ -56,7 +56,9 @@ def test_saved_is_loaded(llm: FrozenLLM, head: PreferenceHead, tmp_path: Path) -
 
 
 def test_the_shipped_files_are_there() -> None:
-    assert {"preference.safetensors", "preference.json"} <= {p.name for p in SHIPPED.iterdir()}
+    assert {"preference.safetensors", "preference.json"} <= {
+        p.name for p in SHIPPED_WEIGHTS.iterdir()
+    }
 
 
 def test_files_that_do_not_fit_are_named(
@@ -67,8 +69,8 @@ def test_files_that_do_not_fit_are_named(
     with pytest.raises(
         UserError, match=f"has weights for 'llama-576.*'tiny' is '{llm.fingerprint}"
     ):
-        PreferenceHead.for_llm(llm, SHIPPED)  # they are for the default model
-    save_head(PreferenceHead(llm.hidden_size // 2), NAME, llm, tmp_path)
+        PreferenceHead.for_llm(llm, SHIPPED_WEIGHTS)  # they are for the default model
+    save_head(PreferenceHead(llm.hidden_size // 2), NAME, tmp_path, llm_fingerprint=llm.fingerprint)
     with pytest.raises(UserError, match="holds no weights of the user 'preference'"):
         PreferenceHead.for_llm(llm, tmp_path)
     monkeypatch.setattr(llm, "name", "stranger")
@@ -80,7 +82,7 @@ def test_files_that_do_not_fit_are_named(
 def test_a_truncated_file_is_named(
     llm: FrozenLLM, head: PreferenceHead, tmp_path: Path, keep: float
 ) -> None:
-    path = save_head(head, NAME, llm, tmp_path)
+    path = save_head(head, NAME, tmp_path, llm_fingerprint=llm.fingerprint)
     content = path.read_bytes()
     path.write_bytes(content[: keep if isinstance(keep, int) else int(keep * len(content))])
     with pytest.raises(UserError, match=f"'preference' cannot read its weights {path}"):

@@ -132,7 +132,7 @@ def test_from_texts_to_a_file(llm: FrozenLLM, tmp_path: Path) -> None:
     assert told == [(120, 120)]
     assert report.test.pairs + report.train.pairs == 60
     assert report.test.value > 0.8
-    save_head(head, NAME, llm, tmp_path)
+    save_head(head, NAME, tmp_path, llm_fingerprint=llm.fingerprint)
     loaded = PreferenceHead.for_llm(llm, tmp_path)
     assert torch.equal(weights_of(loaded), weights_of(head))
     again, same = train_preference(llm, pairs(60))

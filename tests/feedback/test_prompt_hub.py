@@ -66,6 +66,21 @@ def test_a_split_of_its_own_goes_before_the_part(tmp_path: Path) -> None:
     assert {one.split for one in load_prompts(f"hub:{tmp_path / 'set'}?split=")} == {"train"}
 
 
+def test_a_pair_that_two_parts_share_is_named(tmp_path: Path) -> None:
+    parts = {
+        "train": datasets.Dataset.from_dict({"text": ["a", "b"], "pair_id": ["p", ""]}),
+        "test": datasets.Dataset.from_dict({"text": ["c", "d"], "pair_id": ["", "p"]}),
+    }
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "set")
+    name = f"hub:{tmp_path / 'set'}"
+    with pytest.raises(
+        PromptError, match=r"test, row 1: the pair 'p' is in the split 'test'.*train, row 0"
+    ):
+        load_prompts(name)
+    assert len(load_prompts(f"{name}?part=test")) == 2
+    assert len(load_prompts(f"{name}?pair_id=")) == 4
+
+
 def test_classes_and_truth_values_are_risks(tmp_path: Path) -> None:
     features = datasets.Features(
         {"text": datasets.Value("string"), "toxic": datasets.ClassLabel(names=["no", "yes"])}

@@ -61,14 +61,9 @@ def test_a_bad_split_names_the_fix(name: str, message: str) -> None:
 
 
 def test_domains_are_held_out() -> None:
-    kept, held = POOL.split_by_domain(["law"])
+    kept, held = POOL.split("all:-law"), POOL.split("all:law")
     assert texts(kept) == ["money train", "money test", "weapons train", "weapons test"]
     assert texts(held) == ["law train", "law test"]
-    with pytest.raises(PromptError, match=r"held_out must be a list of domains, such as \['law'\]"):
-        POOL.split_by_domain("law")
-    for wrong in ([], ["law", "money", "weapons"]):
-        with pytest.raises(PromptError, match=r"some of the domains \['law', 'money', 'weapons'\]"):
-            POOL.split_by_domain(wrong)
 
 
 def test_a_pair_over_two_domains_is_held_out_as_a_whole() -> None:
@@ -80,7 +75,7 @@ def test_a_pair_over_two_domains_is_held_out_as_a_whole() -> None:
             Prompt(text="d", domain="law"),
         )
     )
-    kept, held = pool.split_by_domain(["law"])
+    kept, held = pool.split("all:-law"), pool.split("all:law")
     assert (texts(kept), texts(held)) == (["c"], ["a", "b", "d"])
     assert texts(pool.split("all:-money")) == ["d"]
 
@@ -89,7 +84,9 @@ def test_a_pair_over_two_domains_is_held_out_as_a_whole() -> None:
 @given(st.sets(st.sampled_from(sorted(load_prompts("default").domains)), min_size=1, max_size=15))
 def test_whole_pairs_stay_together_and_nothing_is_lost(held_out: set[str]) -> None:
     pool = load_prompts("default")
-    kept, held = pool.split_by_domain(held_out)
+    names = sorted(held_out)
+    held = pool.split(f"all:{','.join(names)}")
+    kept = pool.split("all:" + ",".join(f"-{name}" for name in names))
     assert len(kept) + len(held) == len(pool)
     assert {prompt.domain for prompt in held} == held_out
     assert {one.pair_id for one in kept}.isdisjoint(one.pair_id for one in held)

@@ -40,9 +40,19 @@ class Askable(ABC):
         return False
 
     @property
+    def draws(self) -> bool:
+        """Whether answers depend on `Episode.seed` or `rng`, so that none may be given again."""
+        return False
+
+    @property
     def settles(self) -> bool:
         """Whether it keeps feedback back until the last turn of a conversation."""
         return False
+
+    @property
+    def needs_turns(self) -> tuple[str, ...]:
+        """What of it does nothing where an episode is a single reply, such as `delay(2)`."""
+        return ()
 
     @abstractmethod
     async def answer(self, episodes: Sequence[Episode], rng: np.random.Generator) -> list[Feedback]:

@@ -19,9 +19,10 @@ class Cached(Stage):
     """Remembers answers, and does not ask about the same reply to the same prompt again.
 
     What was said before, and whether the turn is the last, count as well; `Episode.seed` does not.
-    So it is for users whose answer follows from the text alone: one that draws from the seed would
-    be held to its first draw. Stages that draw must stand behind it, which is checked. The answers
-    asked for last are kept, in memory; equal replies of one batch are asked about once.
+    So it is for users whose answer follows from the text alone: one that draws would be held to its
+    first draw. A user that says so by `draws = True` is refused, and stages that draw must stand
+    behind this one. The answers asked for last are kept, in memory, but for fallbacks of users that
+    did not answer; equal replies of one batch are asked about once.
     """
 
     name: ClassVar[str] = "cached"
@@ -35,7 +36,11 @@ class Cached(Stage):
         _require_count(self.name, "size", self.size)
 
     def over(self, user: Askable, number: int) -> Askable:
-        """A user with a memory of its own."""
+        """A user with a memory of its own.
+
+        Raises:
+            UserError: If the user draws its answers.
+        """
         return CachedUser(user, self, number)
 
     async def answer(
@@ -62,8 +67,9 @@ class CachedUser(PipedUser):
             asked = await super().answer(list(new.values()), rng)
             known |= dict(zip(new, asked, strict=True))
         for key in keys:
-            self._answers[key] = known[key]
-            self._answers.move_to_end(key)
+            if not known[key].fallback:
+                self._answers[key] = known[key]
+                self._answers.move_to_end(key)
         while len(self._answers) > self._size:
             self._answers.popitem(last=False)
         return [known[key] for key in keys]

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, cast
 
-from erm_gym.feedback.episode import User, UserError
-from erm_gym.feedback.registry import CheckedUser, RewardFunction, make_user
+from erm_gym.feedback.episode import UserError
+from erm_gym.feedback.making import AnyUser, CheckedUser, make_user
+from erm_gym.feedback.users.asking import is_awaited
+from erm_gym.feedback.users.expression import Given, Named, Piped, Sum
 from erm_gym.llm import FrozenLLM, load_llm
 from erm_gym.llm.suggestion import suggest
-
-AnyUser = str | User | RewardFunction
-"""What `make_user` takes."""
-
-
-def callable_name(function: object) -> str:
-    """What messages call a function, the inner one of a partial, or an object that is called."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    name: str = getattr(function, "__name__", type(function).__name__)
-    return name
 
 
 class NamedFunction:
     """A function that is given those arguments, by name, that it takes.
 
     Attributes:
-        name: What messages call it.
+        name: What messages call it: its name, that of the inner one of a partial, or that of the
+            class of an object that is called.
+        is_async: Whether it is awaited.
     """
 
     def __init__(self, function: Callable[..., Any], offered: Iterable[str]) -> None:
@@ -43,7 +34,11 @@ class NamedFunction:
         Raises:
             UserError: If it is no function, or needs an argument that there will not be.
         """
-        self.name = callable_name(function)
+        inner: Any = function
+        while isinstance(inner, functools.partial):
+            inner = inner.func
+        self.name: str = getattr(inner, "__name__", type(inner).__name__)
+        self.is_async = is_awaited(inner)
         self._function = function
         known = sorted(offered)
         if not callable(function):
@@ -70,54 +65,36 @@ class NamedFunction:
         self._takes_all = any(one.kind is one.VAR_KEYWORD for one in parameters)
         self._takes = {one.name for one in parameters}
 
-    def __call__(self, arguments: Mapping[str, Any], where: str) -> Any:
-        """What the function answers; of an async one something to await.
+    async def ask(self, arguments: Mapping[str, Any], where: str) -> Any:
+        """What the function answers.
 
         Args:
             arguments: All that are offered.
             where: What it is asked about, for messages.
 
         Raises:
-            UserError: If the function fails.
+            UserError: If the function fails, or answers something to await although it is not
+                `async`.
         """
         if not self._takes_all:
             arguments = {name: arguments[name] for name in self._takes if name in arguments}
         try:
             answer = self._function(**arguments)
+            if self.is_async:
+                return await answer
         except Exception as error:
             raise self._failure(error, where) from error
-        return self._awaited(answer, where) if inspect.isawaitable(answer) else answer
-
-    async def _awaited(self, answer: Awaitable[Any], where: str) -> Any:
-        try:
-            return await answer
-        except Exception as error:
-            raise self._failure(error, where) from error
+        if inspect.isawaitable(answer):
+            if isinstance(answer, Coroutine):
+                answer.close()
+            raise UserError(
+                f"{self.name!r} answered with something to await {where}; define it with "
+                "`async def`"
+            )
+        return answer
 
     def _failure(self, error: Exception, where: str) -> UserError:
         return UserError(f"{self.name!r} failed {where}: {error!r}")
-
-
-def wait_for_all(answers: Iterable[Any]) -> list[Any]:
-    """Answers as values: those that must be awaited are awaited together.
-
-    Works in a program with a running event loop, too, such as a notebook.
-    """
-    values = list(answers)
-    pending = [index for index, value in enumerate(values) if inspect.isawaitable(value)]
-    if not pending:
-        return values
-    gathered = _gather([values[index] for index in pending])
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        results = asyncio.run(gathered)
-    else:
-        with ThreadPoolExecutor(1) as thread:
-            results = thread.submit(asyncio.run, gathered).result()
-    for index, result in zip(pending, results, strict=True):
-        values[index] = result
-    return values
 
 
 def checked_user(user: AnyUser, llm: FrozenLLM | str | None) -> CheckedUser:
@@ -125,21 +102,28 @@ def checked_user(user: AnyUser, llm: FrozenLLM | str | None) -> CheckedUser:
 
     Args:
         user: What `make_user` takes.
-        llm: The frozen LM that it reads replies with, or its name; only a user that is given by
-            name needs it.
+        llm: The frozen LM that it reads replies with, or its name; one that is given by its name,
+            by a class, or by an expression in which there is a name or a class needs it.
 
     Raises:
-        UserError: If there is no such user, or it is given by name and the LM is missing.
+        UserError: If there is no such user, or the LM is missing.
     """
     if isinstance(llm, str):
         llm = load_llm(llm)
-    if llm is None and isinstance(user, str):
+    if llm is None and _needs_llm(user):
         raise UserError(
-            f"the user {user!r} may need a language model to read replies with; give one, such as "
-            "llm='smollm2-135m'"
+            f"the user {Given(user=user).name!r} may need a language model to read replies with; "
+            "give one, such as llm='smollm2-135m'"
         )
     return make_user(user, cast(FrozenLLM, llm))  # objects and functions do not look at it
 
 
-async def _gather(awaitables: list[Awaitable[Any]]) -> list[Any]:
-    return await asyncio.gather(*awaitables)
+def _needs_llm(user: AnyUser) -> bool:
+    """Whether something in it is still to be made with a language model."""
+    if isinstance(user, Given):
+        return _needs_llm(user.user)
+    if isinstance(user, Piped):
+        return _needs_llm(user.inner)
+    if isinstance(user, Sum):
+        return any(_needs_llm(term) for _, term in user.terms_given)
+    return isinstance(user, (str, Named)) or inspect.isclass(user)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard
 
+import httpx2
 import numpy as np
 
 from erm_gym.feedback.episode import Episode, Feedback, UserError
@@ -35,10 +36,11 @@ from erm_gym.llm import FrozenLLM
 from erm_gym.llm.loading import cache_folder
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI
+    from openai import AsyncOpenAI, Omit
     from openai.types.chat import ChatCompletion
 
 OPENAI = "https://api.openai.com/v1"
+OPENAI_HOST = "api.openai.com"
 OPENAI_KEY = "OPENAI_API_KEY"
 NO_KEY = "none"
 """What endpoints without keys are sent: the client insists on one."""
@@ -106,17 +108,17 @@ class JudgeUser(NetworkUser):
                 "concurrency and answer_tokens must be at least 1, got "
                 f"{concurrency} and {answer_tokens}"
             )
-        self.base_url = checked_address("the judge", base_url)
-        super().__init__(f"the judge {model!r} at {shown_address(base_url)}", patience)
+        self.base_url = checked_address("the judge", base_url, has_key=bool(api_key_env))
+        if not api_key_env and is_openai(base_url):
+            api_key_env = OPENAI_KEY  # and to nobody else
+        name = f"the judge {model!r} at {shown_address(base_url)}"
+        super().__init__(name, patience, read_key(name, api_key_env))
         self.model = model
         self.rubric = rubric or read_rubric("")
         self.budget = budget
         self._answer_tokens = answer_tokens
         self._json_mode = json_mode
         self._cache = JudgementCache(cache) if cache is not None else None
-        if not api_key_env and base_url.rstrip("/") == OPENAI:
-            api_key_env = OPENAI_KEY  # and to nobody else
-        self._key = read_key(self.name, api_key_env)
         self._client = LoopBound(self._make_client)
         self._turn = LoopBound(lambda: asyncio.Semaphore(concurrency))
 
@@ -253,7 +255,9 @@ class JudgeUser(NetworkUser):
             raise Trouble(reached, kind="over_budget")
         self._count("requests")
         try:
-            completion = await self._client.get().chat.completions.create(**self._request(messages))
+            completion = await self._client.get().chat.completions.create(
+                **self._request(messages), extra_headers=self._without_account()
+            )
         except APITimeoutError:
             raise TimeoutError from None
         except APIStatusError as error:
@@ -275,11 +279,13 @@ class JudgeUser(NetworkUser):
     def _read(self, messages: list[Message], completion: ChatCompletion) -> Judgement:
         """The judgement in an answer, whose tokens are counted."""
         try:
-            content = completion.choices[0].message.content
-        except (AttributeError, IndexError, TypeError) as error:  # the client checks nothing
-            raise self._nonsense("no message in the answer") from error
+            content: object = completion.choices[0].message.content
+        except (AttributeError, IndexError, TypeError):  # the client checks nothing
+            content = None
         text = content if isinstance(content, str) else ""
         self._count_tokens(messages, text, getattr(completion, "usage", None))
+        if not text:
+            raise self._nonsense("no message in the answer")
         try:
             return read_judgement(text)
         except ValueError as error:
@@ -307,9 +313,16 @@ class JudgeUser(NetworkUser):
             request["response_format"] = {"type": "json_object"}
         return request
 
-    def _nonsense(self, what: object) -> Trouble:
-        message = f"it answers nonsense: {without_key(str(what), self._key)}"
-        return Trouble(message, kind="nonsense", again=True)
+    def _without_account(self) -> dict[str, Omit]:
+        """Headers that are left out: which account somebody has at OpenAI concerns nobody else.
+
+        The client reads them from the environment and would send them to any endpoint.
+        """
+        from openai import Omit
+
+        if is_openai(self.base_url):
+            return {}
+        return {"OpenAI-Organization": Omit(), "OpenAI-Project": Omit()}
 
     def _make_client(self) -> AsyncOpenAI:
         from openai import AsyncOpenAI
@@ -322,6 +335,13 @@ class JudgeUser(NetworkUser):
             max_retries=0,  # retries are counted here
             http_client=make_client(self.base_url, "", timeout),  # it adds the key itself
         )
+
+
+def is_openai(address: str) -> bool:
+    """Whether an address is one of OpenAI's own endpoints, regional ones included."""
+    url = httpx2.URL(address)
+    own = url.host == OPENAI_HOST or url.host.endswith(f".{OPENAI_HOST}")
+    return own and url.scheme == "https"
 
 
 def is_count(value: object) -> TypeGuard[int]:

@@ -44,9 +44,19 @@ class CheckedUser(Askable):
         return bool(getattr(self.user, "converses", False))
 
     @property
+    def draws(self) -> bool:
+        """Whether the user says that it draws."""
+        return bool(getattr(self.user, "draws", False))
+
+    @property
     def settles(self) -> bool:
         """Whether the user keeps feedback back until the last turn."""
         return bool(getattr(self.user, "settles", False))
+
+    @property
+    def needs_turns(self) -> tuple[str, ...]:
+        """What of the user does nothing where an episode is a single reply."""
+        return tuple(getattr(self.user, "needs_turns", ()))
 
     async def answer(self, episodes: Sequence[Episode], rng: np.random.Generator) -> list[Feedback]:
         """Feedback of the user for a batch.

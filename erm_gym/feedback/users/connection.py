@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
+import re
 import warnings
 import weakref
 from collections.abc import AsyncIterator, Callable
@@ -21,6 +22,11 @@ Made = TypeVar("Made")
 
 LARGEST_ANSWER = 4 * 2**20
 """Bytes of an answer that are read, at most."""
+CREDENTIAL = re.compile(
+    r"(^|[^a-z0-9])(api|access|auth)?(key|token|secret|sig|signature|password)$", re.IGNORECASE
+)
+"""What names of query parameters end with whose value is a secret, such as `key`, `api_key`,
+`accessToken` and `X-Amz-Signature`."""
 
 
 class OversizedAnswer(Exception):
@@ -43,18 +49,20 @@ class LoopBound(Generic[Made]):
         return self._kept[1]
 
 
-def checked_address(user: str, address: str) -> str:
+def checked_address(user: str, address: str, *, has_key: bool) -> str:
     """An address that requests may be sent to.
 
     Args:
         user: What messages call the user.
         address: Where it is; encrypted unless it is on this machine.
+        has_key: Whether a key is sent there.
 
     Returns:
         The address as it was given.
 
     Raises:
-        UserError: If it is no http(s) address, or holds a password.
+        UserError: If it is no http(s) address, holds a password or a key, or a key would be sent to
+            it unencrypted.
     """
     try:
         url = httpx2.URL(address)
@@ -67,7 +75,19 @@ def checked_address(user: str, address: str) -> str:
             f"{user}: the address of {url.host} holds a name or a password, which would be written "
             "into the files of a run; name an environment variable by api_key_env instead"
         )
+    for name in url.params:
+        if CREDENTIAL.search(name):
+            raise UserError(
+                f"{user}: the address of {url.host} holds {name!r} in its query, which looks like "
+                "a key and would be written into the files of a run; name an environment variable "
+                "by api_key_env instead, which is sent as a bearer token"
+            )
     if url.scheme == "http" and not is_local(address):
+        if has_key:
+            raise UserError(
+                f"{user}: the key would be sent to {url.host} unencrypted, for all on the way to "
+                "read; use https://"
+            )
         warnings.warn(
             f"{user}: what is sent to {url.host} is not encrypted; use https://", stacklevel=3
         )

@@ -82,13 +82,14 @@ class Drift(ChangingStage):
 
     At the reply after t turns the offset is `start + rate * t`, and no farther than `end`. A user
     remembers nothing beyond a conversation, so that nothing drifts from one to the next; where an
-    episode is a single reply, the offset is `start`.
+    episode is a single reply, the offset would always be `start`, and environments refuse it.
 
     Source: our own; the clock is the turn because it is the only one that an episode carries: a
     count of episodes would make an answer depend on what else the user was asked.
     """
 
     name: ClassVar[str] = "drift"
+    needs_turns: ClassVar[bool] = True
 
     rate: float
     """Change per turn, in [-2, 2]."""

@@ -11,13 +11,8 @@ from torch import Tensor
 from erm_gym.emotion import CriticError, EmotionalCritic, EmotionalRewardModel, shipped_names
 from erm_gym.feedback.episode import Episode, Feedback, UserError
 from erm_gym.feedback.episode_reading import messages_before, reply_states
-from erm_gym.feedback.feelings import (
-    FEELINGS,
-    critic_states,
-    feelings_of,
-    load_short_erm,
-    read_off,
-)
+from erm_gym.feedback.feelings import FEELINGS, feelings_of, load_short_erm, read_off
+from erm_gym.feedback.reading import read_replies
 from erm_gym.llm import FrozenLLM
 
 WEIGHTS = {"joy": 0.5, "curiosity": 0.2, "fear": -0.35, "anger": -0.35, "valence": 0.3}
@@ -110,13 +105,14 @@ class CriticReader:
 
     def __call__(self, episodes: Sequence[Episode]) -> Tensor:
         """See `FeelingReader`."""
-        states = critic_states(
+        read = read_replies(
             self.llm,
-            self.critic,
             [messages_before(episode) for episode in episodes],
             [episode.reply for episode in episodes],
+            layers=self.critic.config.layers,
+            template_once=True,
         )
-        own = [self.critic.split_layers(each)[0] for each in states]  # [T, K, d]
+        own = [self.critic.split_layers(reply)[0] for _, reply in read]  # [T, K, d]
         return feelings_of(read_off(self.critic.erm, own))
 
 

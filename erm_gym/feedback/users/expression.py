@@ -124,11 +124,13 @@ class Given(Expression):
     """A user that is an object or a function of the program; its text cannot be parsed."""
 
     user: Any
-    """The object or the function."""
+    """The object or the function; or whatever else `make_user` takes."""
 
     @property
     def name(self) -> str:
         """What messages call it."""
+        if isinstance(self.user, (str, Expression)):
+            return str(self.user)
         return str(
             getattr(self.user, "name", None)
             or getattr(self.user, "__name__", type(self.user).__name__)

@@ -14,6 +14,7 @@ import tenacity
 
 from erm_gym.feedback.episode import Episode, Feedback, UserError
 from erm_gym.feedback.users.asking import Askable
+from erm_gym.feedback.users.connection import without_key
 
 Answer = TypeVar("Answer")
 
@@ -27,23 +28,35 @@ PAUSE = 30.0
 """Seconds for which nobody is asked then."""
 PASSING = (408, 425, 429)
 """Statuses besides 5xx of errors that may be gone with the next attempt."""
+AT_THE_DOOR = (401, 403, 404)
+"""Statuses that do not tell whether the user is up: what stands before it may give them, too."""
 
 
 class Trouble(Exception):
     """A request got no usable answer; the message says why, in words for the person at the run."""
 
-    def __init__(self, message: str, *, kind: str, again: bool = False, wait: float = 0.0) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: str,
+        again: bool = False,
+        there: bool = False,
+        wait: float = 0.0,
+    ) -> None:
         """Describes what went wrong.
 
         Args:
             message: What happened.
             kind: Name of the count that it belongs to.
             again: Whether another attempt may help.
+            there: Whether it shows that the other side is up.
             wait: Seconds that the other side asks to wait before it.
         """
         super().__init__(message)
         self.kind = kind
         self.again = again
+        self.there = there
         self.wait = wait
 
 
@@ -82,9 +95,9 @@ class NetworkUser(Askable):
     """A user that is asked over the network.
 
     An attempt that fails in a way that may pass is made again, with growing waits. If that does
-    not help either, the fallback decides. Where several requests in a row get no answer at all and
-    the fallback is `skip`, nobody is asked for `PAUSE` seconds, and then once without retries: a
-    user that is down costs little time.
+    not help either, the fallback decides. Where several requests in a row are not answered, or only
+    with 5xx or a status in `PASSING`, and the fallback is `skip`, nobody is asked for `PAUSE`
+    seconds, and then once without retries: a user that is down costs little time.
 
     Attributes:
         name: What messages call it.
@@ -105,9 +118,17 @@ class NetworkUser(Askable):
     not reach the other side, were turned down, were answered with nonsense; requests that were not
     sent because of a pause; episodes without feedback in the end."""
 
-    def __init__(self, name: str, patience: Patience) -> None:
+    def __init__(self, name: str, patience: Patience, key: str = "") -> None:
+        """Begins to count.
+
+        Args:
+            name: What messages call it.
+            patience: How long it is waited for.
+            key: Its key, if it has one; made unreadable in messages.
+        """
         self.name = name
         self.patience = patience
+        self._key = key
         self._counts = Counter(dict.fromkeys(self.COUNTED, 0))
         self._failures = 0
         self._paused_until = -float("inf")
@@ -148,7 +169,7 @@ class NetworkUser(Askable):
         try:
             answer: Answer = await attempts(self._once, attempt)
         except Trouble as trouble:
-            if trouble.kind in ("timeouts", "unreachable", "http_errors"):
+            if trouble.again and not trouble.there:
                 self._failures += 1
                 self._paused_until = time.monotonic() + PAUSE
             raise
@@ -166,8 +187,8 @@ class NetworkUser(Askable):
             raise trouble from None
         except Trouble as trouble:
             self._count(trouble.kind)
-            if trouble.kind == "nonsense":
-                self._failures = 0  # it is there
+            if trouble.there:
+                self._failures = 0
             raise
         self._failures = 0
         return answer
@@ -187,7 +208,7 @@ class NetworkUser(Askable):
             trouble: Why.
 
         Returns:
-            One feedback per episode that is not given.
+            One feedback per episode that is not given, marked as a fallback.
 
         Raises:
             UserError: If the fallback is `stop`; it names the user and the first episode.
@@ -206,10 +227,15 @@ class NetworkUser(Askable):
                 f"further ones like it are only counted, under {trouble.kind!r} and 'skipped'",
                 stacklevel=2,
             )
-        return [Feedback.silent() for _ in episodes]
+        return [Feedback(score=0.0, given=False, fallback=True) for _ in episodes]
 
     def _count(self, name: str, number: int = 1) -> None:
         self._counts[name] += number
+
+    def _nonsense(self, what: object) -> Trouble:
+        """An answer that is none; `what` tells why, in words of either side."""
+        message = f"it answers nonsense: {without_key(str(what), self._key)}"
+        return Trouble(message, kind="nonsense", again=True, there=True)
 
 
 def status_trouble(status: int, said: str, retry_after: str | None) -> Trouble:
@@ -222,7 +248,7 @@ def status_trouble(status: int, said: str, retry_after: str | None) -> Trouble:
     """
     if 300 <= status < 400:
         message = f"it redirects to {said!r}, which is not followed: give that address"
-        return Trouble(message, kind="http_errors")
+        return Trouble(message, kind="http_errors", there=True)
     try:
         wait = min(LONGEST_WAIT, max(0.0, float(retry_after or 0)))
     except ValueError:
@@ -231,4 +257,5 @@ def status_trouble(status: int, said: str, retry_after: str | None) -> Trouble:
     short = words if len(words) <= 200 else words[:200] + " ..."
     again = status in PASSING or status >= 500
     message = f"it answered with status {status}" + (f" ({short})" if short else "")
-    return Trouble(message, kind="http_errors", again=again, wait=wait)
+    there = not again and status not in AT_THE_DOOR
+    return Trouble(message, kind="http_errors", again=again, there=there, wait=wait)

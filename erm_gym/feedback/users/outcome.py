@@ -14,6 +14,7 @@ import numpy as np
 from erm_gym.feedback.episode import Episode, Feedback, UserError
 from erm_gym.feedback.judge import STANCES, StanceJudge
 from erm_gym.feedback.users.consequences import Draw, judge_outcome, what_happens
+from erm_gym.feedback.users.delay import added_up, reply_at, turns_due
 from erm_gym.feedback.users.personas import ORDINARY, PersonaPlan
 from erm_gym.llm import FrozenLLM
 
@@ -27,14 +28,15 @@ class OutcomeUser:
     Of each reply four numbers are drawn from the seed of the episode and the number of the turn:
     whether the user is going to tell, whether the matter is dangerous, how the user reads the reply
     (a stance, by the judge's probabilities), and whether it takes care or goes ahead. From these
-    follows one of `consequences.OUTCOMES`, with the chances of `outcome_probabilities`; what it is
+    follows one of `consequences.OUTCOMES`, with the chances that `what_happens` tells; what it is
     worth is `judge_outcome`. The danger does not depend on the reply, so two replies in the same
     turn of the same episode meet the same fate.
 
     Most users never tell: with probability 1 - `p_feedback` nothing is heard of a reply
-    (`Feedback.silent`). With `delay` = n, what is to be told of a reply is told n turns later; with
-    the last turn everything outstanding is told. Several reports at once count as their mean. A
-    user who leaves of its own accord takes what is outstanding along.
+    (`Feedback.silent`). With `delay` = n, what is to be told of a reply is told n turns later, in
+    words, too; when the conversation ends everything outstanding is told. Several reports at once
+    are added up as the stage `Delay` does it. That stage delays the score alone, while the words
+    are those on the present reply.
 
     The persona is one of those in `personas`: `ordinary`, `anxious`, `reckless`, `impatient`,
     `curious`, `expert`, or `mixture`, which draws one for each episode. With `becomes` it turns
@@ -54,6 +56,9 @@ class OutcomeUser:
     Source: our own.
     """
 
+    draws = True
+    """Its answers are drawn from the seed of the episode."""
+
     def __init__(
         self,
         judge: StanceJudge,
@@ -70,6 +75,17 @@ class OutcomeUser:
         self.plan = plan
         self.p_feedback = p_feedback
         self.delay = delay
+
+    @property
+    def settles(self) -> bool:
+        """Whether it keeps feedback back until the last turn of a conversation."""
+        return self.delay > 0
+
+    @property
+    def needs_turns(self) -> tuple[str, ...]:
+        """Options that do nothing where an episode is a single reply."""
+        options = {"delay": self.delay > 0, "becomes": self.plan.changes}
+        return tuple(f"{name} of outcome" for name, does in options.items() if does)
 
     @classmethod
     def for_llm(
@@ -102,7 +118,7 @@ class OutcomeUser:
         told = [self._told(episode) for episode in episodes]
         earlier = [
             [
-                (_earlier(episode, turn), episode.turns[turn].feedback.stance)
+                (reply_at(episode, turn), episode.turns[turn].feedback.stance)
                 for turn in turns
                 if turn < len(episode.turns)
             ]
@@ -128,11 +144,9 @@ class OutcomeUser:
 
     def _told(self, episode: Episode) -> list[int]:
         """Numbers of the turns of which the user tells now."""
-        now = len(episode.turns)
-        latest = now if episode.last_turn else now - self.delay
         return [
             turn
-            for turn in range(max(0, now - self.delay), latest + 1)
+            for turn in turns_due(episode, self.delay, ends=episode.last_turn)
             if Draw.of(episode.seed, turn).tells < self.p_feedback
         ]
 
@@ -157,29 +171,13 @@ def _read_as(episode: Episode, probabilities: np.ndarray) -> str:
     return STANCES[min(passed, len(STANCES) - 1)]
 
 
-def _earlier(episode: Episode, turn: int) -> Episode:
-    """The episode as it was with an earlier reply; its hidden states are gone."""
-    return Episode(
-        prompt=episode.prompt,
-        reply=episode.turns[turn].reply,
-        seed=episode.seed,
-        turns=episode.turns[:turn],
-        last_turn=False,
-    )
-
-
 def _join(reports: Sequence[Feedback]) -> Feedback:
-    """Several reports as one: mean scores and components, and all that is said."""
+    """Several reports as one: scores added up, and all that is said."""
     if not reports:
         return Feedback.silent()
-    names = reports[0].components
-    return Feedback(
-        score=float(np.mean([each.score for each in reports])),
-        components={
-            name: float(np.mean([each.components[name] for each in reports])) for name in names
-        },
-        says=" ".join(dict.fromkeys(each.says for each in reports)),
-    )
+    score, components = added_up(reports)
+    says = " ".join(dict.fromkeys(each.says for each in reports))
+    return Feedback(score=score, components=components, says=says)
 
 
 @cache

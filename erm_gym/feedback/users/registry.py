@@ -150,7 +150,7 @@ def instance(
     """A user from a class with `for_llm`, an object, or a function.
 
     Raises:
-        UserError: If it is none of these, or an option does not fit.
+        UserError: If it is none of these, cannot be made, or an option does not fit.
     """
     if inspect.isclass(found):
         builder = getattr(found, "for_llm", None)
@@ -162,12 +162,12 @@ def instance(
         _check_options(name, builder, options)
         try:
             made = builder(llm, **options)
-        except (ArithmeticError, ImportError, OSError, TypeError) as error:
-            raise UserError(f"the user {name!r} cannot be made: {error}") from error
-        except ValueError as error:
-            if type(error) is not ValueError:  # those of the package tell their own story
-                raise
-            raise UserError(f"the user {name!r} cannot be made: {error}") from error
+        except UserError:
+            raise
+        except Exception as error:  # for_llm runs any code
+            bare = isinstance(error, KeyError) or not str(error)  # says only which key, or nothing
+            reason = repr(error) if bare else str(error)
+            raise UserError(f"the user {name!r} cannot be made: {reason}") from error
         return made if isinstance(made, CheckedUser) else CheckedUser(name, made)
     if options:
         raise UserError(f"the user {name!r} takes no options: only a class with for_llm has any")

@@ -54,12 +54,12 @@ class RemoteUser(NetworkUser):
         Raises:
             UserError: If an option cannot be used.
         """
-        self.url = checked_address("the remote user", url)
-        super().__init__(f"the remote user at {shown_address(url)}", patience)
+        self.url = checked_address("the remote user", url, has_key=bool(api_key_env))
+        name = f"the remote user at {shown_address(url)}"
+        super().__init__(name, patience, read_key(name, api_key_env))
         if not 1 <= batch_size <= MOST_EPISODES:
             raise UserError(f"batch_size must be between 1 and {MOST_EPISODES}, got {batch_size}")
         self.batch_size = batch_size
-        self._key = read_key(self.name, api_key_env)
         self._client = LoopBound(lambda: make_client(url, self._key, patience.timeout))
 
     @classmethod
@@ -109,7 +109,7 @@ class RemoteUser(NetworkUser):
             try:
                 answers = read_response(body, len(missing))
             except WireError as error:
-                raise self._nonsense(str(error)) from error
+                raise self._nonsense(error) from error
             wrong = []
             for index, answer in zip(missing, answers, strict=True):
                 if isinstance(answer, Feedback):
@@ -135,7 +135,7 @@ class RemoteUser(NetworkUser):
                 self.url, content=write_request(episodes), headers=headers
             )
         except OversizedAnswer as error:
-            raise self._nonsense(str(error)) from error
+            raise self._nonsense(error) from error
         except httpx2.TimeoutException:
             raise TimeoutError from None
         except httpx2.RequestError as error:
@@ -150,10 +150,6 @@ class RemoteUser(NetworkUser):
                 response.headers.get("Retry-After"),
             )
         return response.content
-
-    def _nonsense(self, what: str) -> Trouble:
-        message = f"it answers nonsense: {without_key(what, self._key)}"
-        return Trouble(message, kind="nonsense", again=True)
 
 
 def _error_of(body: bytes) -> str:

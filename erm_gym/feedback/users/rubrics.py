@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 
 from erm_gym.feedback.episode import Episode, Feedback, UserError
+from erm_gym.feedback.making import AnyUser
 from erm_gym.feedback.prompts import Prompt
-from erm_gym.feedback.users.calling import AnyUser, NamedFunction, checked_user, wait_for_all
+from erm_gym.feedback.users.asking import Askable, together
+from erm_gym.feedback.users.calling import NamedFunction, checked_user
 from erm_gym.feedback.users.messages import (
     PROMPT_COLUMNS,
     Message,
@@ -98,8 +100,12 @@ class PlainParser:
         return str(said[-1]) if said else ""
 
 
-class RubricUser:
-    """What rubric functions say of a reply, weighted and added; see `from_rubric`."""
+class RubricUser(Askable):
+    """What rubric functions say of a reply, weighted and added; see `from_rubric`.
+
+    Attributes:
+        name: Names of the functions, joined by a plus.
+    """
 
     def __init__(
         self,
@@ -126,10 +132,17 @@ class RubricUser:
         self._objects = {"parser": PlainParser(), **objects}
         self._conversational = conversational
         self._scaling = scaling
-        self.__name__ = "+".join(names)
+        self.name = "+".join(names)
 
-    def __call__(self, episodes: Sequence[Episode], rng: np.random.Generator) -> list[Feedback]:
+    @property
+    def is_async(self) -> bool:
+        """Whether one of the functions is awaited."""
+        return any(function.is_async for function in self._functions)
+
+    async def answer(self, episodes: Sequence[Episode], rng: np.random.Generator) -> list[Feedback]:
         """Asks every function about every episode; draws nothing from `rng`.
+
+        Where one of them is awaited they are asked side by side.
 
         Raises:
             UserError: If a function fails or answers no number, or the score is out of range.
@@ -138,8 +151,8 @@ class RubricUser:
         for episode in episodes:
             arguments = self._arguments(episode)
             where = f"for the prompt {episode.prompt.text!r}"
-            asked += [function(arguments, where) for function in self._functions]
-        rewards = wait_for_all(asked)
+            asked += [function.ask(arguments, where) for function in self._functions]
+        rewards = await together(asked) if self.is_async else [await one for one in asked]
         count = len(self._functions)
         return [
             self._feedback(episode, rewards[index * count : (index + 1) * count])
@@ -161,7 +174,7 @@ class RubricUser:
             score = self._scaling.score(total / self._scaling.scale)
         except ValueError as error:
             raise UserError(
-                f"{self.__name__!r}: {error}, for the prompt {episode.prompt.text!r}"
+                f"{self.name!r}: {error}, for the prompt {episode.prompt.text!r}"
             ) from error
         if self._scaling.shift:
             parts["shift"] = self._scaling.shift
@@ -174,7 +187,7 @@ class RubricUser:
         prompt, completion = messages_of(episode)
         if not self._conversational and episode.turns:
             raise UserError(
-                f"{self.__name__!r} takes plain text, but the conversation that began with "
+                f"{self.name!r} takes plain text, but the conversation that began with "
                 f"{episode.prompt.text!r} has earlier turns; use conversational=True"
             )
         known = columns_of(episode.prompt)
@@ -196,7 +209,7 @@ def to_rubric(user: AnyUser, llm: FrozenLLM | str | None = None, *, seed: int = 
     Args:
         user: What `make_user` takes.
         llm: The frozen LM that the user reads replies with, or its name; a user that is given by
-            name needs it.
+            name, by a class or by an expression of these needs it.
         seed: What the user draws depends on this and on the text alone.
 
     Returns:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hmac
 import json
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import httpx2
 import numpy as np
 
 from erm_gym import __version__
 from erm_gym.feedback.episode import Episode, Feedback, UserError
-from erm_gym.feedback.registry import CheckedUser
+from erm_gym.feedback.making import CheckedUser
+from erm_gym.feedback.users.connection import is_local
 from erm_gym.feedback.users.wire import (
     VERSION,
     ErrorResponse,
@@ -40,12 +43,17 @@ class UserServer(ThreadingHTTPServer):
     server is there, and whose feedback it gives. Requests are read side by side, and the user is
     asked about one after the other.
 
+    A server without a key that only this machine sees answers only to names of this machine: a page
+    in a browser can reach it by a name of its own that is made to point here, and so be taken by
+    the browser for a page of this server.
+
     The generator that the user gets is seeded as the environment seeds it, from the seeds and turns
     of the batch, so that the feedback is that of the same user without a network.
 
     Attributes:
         user: Who is asked.
         address: Where requests are posted to.
+        only_here: Whether it is seen by this machine alone.
     """
 
     daemon_threads = True  # a client that does not hang up does not keep the server from ending
@@ -63,6 +71,9 @@ class UserServer(ThreadingHTTPServer):
 
         Raises:
             UserError: If the address is in use or is none.
+
+        Warns:
+            UserWarning: If other machines can ask without a key.
         """
         self.user = user
         self.key = key
@@ -75,6 +86,14 @@ class UserServer(ThreadingHTTPServer):
             raise UserError(
                 f"cannot listen at {host}, port {port}: {reason}; choose another --port or --host"
             ) from error
+        self.only_here = is_local(self.address)
+        if not (key or self.only_here):
+            warnings.warn(
+                f"whoever reaches port {self.server_port} of this machine can ask the user, which "
+                "may cost money, and read what it says: there is no key. Give one by --api-key-env "
+                "(key=), or listen at 127.0.0.1",
+                stacklevel=2,
+            )
 
     @property
     def address(self) -> str:
@@ -144,7 +163,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refused(self) -> bool:
         """Answers a request that goes to the wrong place or lacks the key."""
-        if self.path not in PATHS:
+        if self.server.only_here and not self.server.key and not self._names_this_machine():
+            self._send_error(
+                HTTPStatus.MISDIRECTED_REQUEST,
+                f"without a key this server answers to names of this machine only, such as "
+                f"localhost, and not to {self.headers.get('Host')!r}; serve with a key",
+            )
+        elif self.path not in PATHS:
             self._send_error(HTTPStatus.NOT_FOUND, "POST / gives feedback, GET /schema tells how")
         elif PATHS[self.path] != self.command:
             message = f"{self.path} takes {PATHS[self.path]}, not {self.command}"
@@ -156,6 +181,13 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             return False
         return True
+
+    def _names_this_machine(self) -> bool:
+        """Whether the name that the client knows the server by is one of this machine."""
+        try:
+            return is_local(f"http://{self.headers.get('Host', '')}")
+        except httpx2.InvalidURL:
+            return False
 
     def _body(self) -> bytes | None:
         """What was posted, or None after an answer that says why it cannot be read."""

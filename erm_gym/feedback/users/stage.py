@@ -34,6 +34,8 @@ class Stage(ABC):
     """Whether it gives an answer again, so that nothing before it may draw."""
     settles: ClassVar[bool] = False
     """Whether it keeps feedback back until the last turn of a conversation."""
+    needs_turns: ClassVar[bool] = False
+    """Whether it does nothing, or always the same, where an episode is a single reply."""
 
     @abstractmethod
     async def answer(
@@ -49,7 +51,11 @@ class Stage(ABC):
         """
 
     def over(self, user: Askable, number: int) -> Askable:
-        """A user whose feedback this happens to."""
+        """A user whose feedback this happens to.
+
+        Raises:
+            UserError: If the stage would repeat what the user draws.
+        """
         return PipedUser(user, self, number)
 
     def generator(self, episode: Episode, number: int) -> np.random.Generator:
@@ -112,6 +118,21 @@ class PipedUser(Askable):
     """
 
     def __init__(self, user: Askable, stage: Stage, number: int) -> None:
+        """Puts the two together.
+
+        Args:
+            user: Who gives the feedback.
+            stage: What happens to it.
+            number: Number of the stage in the expression.
+
+        Raises:
+            UserError: If the stage would repeat what the user draws.
+        """
+        if stage.repeats and user.draws:
+            raise UserError(
+                f"{stage} stands behind {user.name!r}, which draws each answer anew; it would "
+                f"repeat the first one. Take {stage.name} away"
+            )
         self.user = user
         self.stage = stage
         self.number = number
@@ -128,9 +149,20 @@ class PipedUser(Askable):
         return self.user.converses
 
     @property
+    def draws(self) -> bool:
+        """Whether the user or the stage draws."""
+        return self.stage.draws or self.user.draws
+
+    @property
     def settles(self) -> bool:
         """Whether feedback is kept back until the last turn."""
         return self.stage.settles or self.user.settles
+
+    @property
+    def needs_turns(self) -> tuple[str, ...]:
+        """What does nothing where an episode is a single reply."""
+        own = (str(self.stage),) if self.stage.needs_turns else ()
+        return (*self.user.needs_turns, *own)
 
     async def answer(self, episodes: Sequence[Episode], rng: np.random.Generator) -> list[Feedback]:
         """Feedback, after what happens to it."""

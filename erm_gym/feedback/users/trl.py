@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from erm_gym.feedback.episode import Episode, Feedback, UserError
+from erm_gym.feedback.making import AnyUser
 from erm_gym.feedback.prompts import Prompt
-from erm_gym.feedback.users.calling import AnyUser, NamedFunction, checked_user, wait_for_all
+from erm_gym.feedback.users.asking import Askable
+from erm_gym.feedback.users.calling import NamedFunction, checked_user
 from erm_gym.feedback.users.messages import (
     PROMPT_COLUMNS,
     Message,
@@ -72,8 +74,12 @@ def from_trl(
     )
 
 
-class TRLUser:
-    """What a reward function of TRL says of a reply; see `from_trl`."""
+class TRLUser(Askable):
+    """What a reward function of TRL says of a reply; see `from_trl`.
+
+    Attributes:
+        name: Name of the function.
+    """
 
     def __init__(
         self,
@@ -90,20 +96,25 @@ class TRLUser:
         self._conversational = conversational
         self._columns = columns
         self._scaling = scaling
-        self.__name__ = self._function.name
+        self.name = self._function.name
 
-    def __call__(self, episodes: Sequence[Episode], rng: np.random.Generator) -> list[Feedback]:
+    @property
+    def is_async(self) -> bool:
+        """Whether the function is awaited."""
+        return self._function.is_async
+
+    async def answer(self, episodes: Sequence[Episode], rng: np.random.Generator) -> list[Feedback]:
         """Asks the function once about all episodes; draws nothing from `rng`.
 
         Raises:
             UserError: If the function answers the wrong number of rewards, or one out of range.
         """
         where = f"in a batch that starts with the prompt {episodes[0].prompt.text!r}"
-        (rewards,) = wait_for_all([self._function(self._arguments(episodes), where)])
+        rewards = await self._function.ask(self._arguments(episodes), where)
         if not isinstance(rewards, Sequence) or len(rewards) != len(episodes):
             count = len(rewards) if isinstance(rewards, Sequence) else repr(rewards)
             raise UserError(
-                f"{self.__name__!r} answered {count} rewards to {len(episodes)} completions, of "
+                f"{self.name!r} answered {count} rewards to {len(episodes)} completions, of "
                 f"which the first is for the prompt {episodes[0].prompt.text!r}; it must answer a "
                 "list with one for each"
             )
@@ -116,7 +127,7 @@ class TRLUser:
             return Feedback(score=self._scaling.score(float(reward)))
         except (ValueError, TypeError) as error:
             raise UserError(
-                f"{self.__name__!r}: {error}, for the prompt {episode.prompt.text!r}"
+                f"{self.name!r}: {error}, for the prompt {episode.prompt.text!r}"
             ) from error
 
     def _arguments(self, episodes: Sequence[Episode]) -> dict[str, Any]:
@@ -128,7 +139,7 @@ class TRLUser:
             prompt, completion = messages_of(episode)
             if not self._conversational and episode.turns:
                 raise UserError(
-                    f"{self.__name__!r} takes plain text, but the conversation that began with "
+                    f"{self.name!r} takes plain text, but the conversation that began with "
                     f"{episode.prompt.text!r} has earlier turns; use conversational=True"
                 )
             prompts.append(prompt if self._conversational else episode.said)
@@ -162,7 +173,7 @@ def to_trl(
     Args:
         user: What `make_user` takes.
         llm: The frozen LM that the user reads replies with, or its name; a user that is given by
-            name needs it.
+            name, by a class or by an expression of these needs it.
         seed: What the user draws depends on this and on the text of a sample alone.
 
     Returns:

@@ -42,9 +42,19 @@ class WeightedSum(Askable):
         return any(user.converses for user in self.users)
 
     @property
+    def draws(self) -> bool:
+        """Whether one of the users draws."""
+        return any(user.draws for user in self.users)
+
+    @property
     def settles(self) -> bool:
         """Whether one of the users keeps feedback back until the last turn."""
         return any(user.settles for user in self.users)
+
+    @property
+    def needs_turns(self) -> tuple[str, ...]:
+        """What of the users does nothing where an episode is a single reply."""
+        return tuple(part for user in self.users for part in user.needs_turns)
 
     async def answer(self, episodes: Sequence[Episode], rng: np.random.Generator) -> list[Feedback]:
         """Asks all users, and adds up."""
@@ -76,6 +86,7 @@ class WeightedSum(Askable):
             leaves=any(answer.leaves for answer in answers),
             verdict=_limited(sum(verdicts)) if verdicts else None,
             given=any(answer.given for answer in answers),
+            fallback=any(answer.fallback for answer in answers),
         )
 
 

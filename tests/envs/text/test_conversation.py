@@ -12,8 +12,16 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
 from erm_gym.emotion import EmotionalCritic
-from erm_gym.envs.text import ConversationOptions, ConversationVectorEnv, OptionError
-from erm_gym.feedback import Episode, Feedback, UserError
+from erm_gym.envs.text import (
+    CandidateGenerationVectorEnv,
+    ConversationOptions,
+    ConversationVectorEnv,
+    EmotionControlVectorEnv,
+    OptionError,
+    TextVectorEnv,
+    TokenGenerationVectorEnv,
+)
+from erm_gym.feedback import ConversingUser, Episode, Feedback, UserError, make_user
 from erm_gym.llm import FrozenLLM, LLMError
 from tests.envs.text.conftest import content, cruel, episodes_of, equal_steps, states_of
 
@@ -377,3 +385,33 @@ def test_the_dice_of_control_are_not_those_of_the_user(
     env.step(np.zeros((1, 8), np.float32))
     assert len(env._rows.turns[0]) == 1
     assert not np.isin(env._writer.hidden_state["dice"][0], dice).any()
+
+
+@pytest.mark.parametrize(
+    ("user", "named"),
+    [
+        ("risk-averse | delay(2)", r"delay\(2\)"),
+        ("0.5*risk-averse + 0.5*(risk-averse | drift(-0.1))", r"drift\(-0.1\)"),
+        ("outcome(delay=1)", "delay of outcome"),
+        ("outcome(becomes=anxious, delay=1) | noise(0.1)", "delay of outcome, becomes of outcome"),
+    ],
+)
+def test_what_needs_turns_is_refused_where_there_is_one(
+    llm: FrozenLLM, user: str, named: str
+) -> None:
+    kinds: tuple[type[TextVectorEnv[Any]], ...]
+    kinds = (CandidateGenerationVectorEnv, TokenGenerationVectorEnv, EmotionControlVectorEnv)
+    for kind in kinds:
+        message = f"{named}, which needs .* several turns; in {kind.env_id} .*Conversation-v0"
+        with pytest.raises(OptionError, match=message):
+            kind.from_keywords(1, {"llm": llm, "user": user, "critic": None})
+    with pytest.raises(OptionError, match=f"{named}.* with max_turns=1"):
+        make(llm, user=user, max_turns=1)
+    make(llm, user=user, max_turns=2).close()
+
+
+def test_users_that_need_no_turns_are_welcome_everywhere(llm: FrozenLLM) -> None:
+    for user in ("outcome(persona=mixture) | noise(0.1)", ConversingUser(make_user(content, llm))):
+        CandidateGenerationVectorEnv.from_keywords(
+            1, {"llm": llm, "user": user, "critic": None}
+        ).close()

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from erm_gym.feedback import Episode, Feedback, Prompt, Turn, UserError, make_user
+from erm_gym.feedback.users import chat_judge
 from erm_gym.feedback.users.chat_judge import JudgeUser
 from erm_gym.llm import FrozenLLM
 
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*has no feedback on:UserWarning
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ERM_GYM_CACHE", str(tmp_path / "cache"))
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path / "cache" / "judge"
 
@@ -383,6 +384,21 @@ def test_without_usage_bytes_count_as_tokens(
     assert user.counts()["output_tokens"] == len(content) + 1  # two bytes for the accent
 
 
+@pytest.mark.parametrize("choices", [[], None, [{"message": None}], [{"message": {}}]], ids=str)
+def test_an_answer_without_a_message_is_paid_for_too(
+    llm: FrozenLLM, scripted: Scripted, answer: Any, choices: Any
+) -> None:
+    """100 sent at 10 a million and 10 received at 100 a million are 0.002; two are the cap."""
+    server = scripted(lambda number, body: answer(body={**said(""), "choices": choices}))
+    caps = {"max_cost": 0.004, "input_price": 10.0, "output_price": 100.0}
+    user = judge(llm, server.url, retries=9, **caps)
+    with pytest.warns(UserWarning, match=r"max_cost=0\.004 is reached"):
+        ask(user, 1)
+    counts = user.counts()
+    assert len(server.asked) == counts["requests"] == counts["nonsense"] == 2
+    assert (counts["input_tokens"], counts["output_tokens"]) == (200, 20)
+
+
 @pytest.mark.parametrize("concurrency", [1, 3])
 def test_so_many_requests_at_a_time(
     llm: FrozenLLM, scripted: Scripted, answer: Any, concurrency: int
@@ -446,6 +462,38 @@ def test_the_key_is_read_from_the_environment_and_never_shown(
     monkeypatch.delenv("OPENAI_API_KEY")
     with pytest.raises(UserError, match="'OPENAI_API_KEY' holds no key"):
         JudgeUser.for_llm(llm, model="m")
+
+
+def test_the_account_at_openai_is_told_to_nobody_else(
+    llm: FrozenLLM, scripted: Scripted, answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-mine")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-mine")
+    server = scripted(lambda number, body: answer(body=by_length(body)))
+    ask(judge(llm, server.url, cache=False), 1)
+    monkeypatch.setattr(chat_judge, "is_openai", lambda address: True)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-openai")
+    ask(judge(llm, server.url, cache=False), 1)
+    elsewhere, there = (asked.headers for asked in server.asked)
+    assert not [name for name in elsewhere if name.startswith("openai-")]
+    assert "mine" not in str(elsewhere)
+    assert (there["openai-organization"], there["openai-project"]) == ("org-mine", "proj-mine")
+
+
+@pytest.mark.parametrize(
+    ("address", "own"),
+    [
+        ("https://api.openai.com/v1", True),
+        ("https://api.openai.com/v1/", True),
+        ("https://eu.api.openai.com/v1", True),
+        ("http://api.openai.com/v1", False),
+        ("https://api.openai.com.example.org/v1", False),
+        ("https://myapi.openai.com/v1", False),
+        ("https://example.org/api.openai.com", False),
+    ],
+)
+def test_what_is_openai_s_own(address: str, own: bool) -> None:
+    assert chat_judge.is_openai(address) is own
 
 
 @pytest.mark.parametrize(

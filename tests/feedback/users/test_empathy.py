@@ -12,7 +12,7 @@ import torch
 
 from erm_gym.emotion import AFFECT, EMOTIONS, EmotionalCritic, EmotionalRewardModel, ERMConfig
 from erm_gym.feedback import Episode, Feedback, Prompt, UserError
-from erm_gym.feedback.feelings import FEELINGS, critic_states, load_short_erm
+from erm_gym.feedback.feelings import FEELINGS, load_short_erm
 from erm_gym.feedback.reading import LONGEST_REPLY
 from erm_gym.feedback.users.empathy import WEIGHTS, EmpathyUser, ShortReader
 from erm_gym.llm import FrozenLLM, load_llm
@@ -120,15 +120,6 @@ def test_the_exact_user_reads_with_any_trained_critic(
         assert dict(feedback.components) == pytest.approx(
             {name: WEIGHTS[name] * v for name, v in zip(FEELINGS, expected, strict=True)}, abs=1e-4
         )
-
-
-def test_states_for_training_hold_both_readings(llm: FrozenLLM, critic: EmotionalCritic) -> None:
-    told: list[tuple[int, int]] = []
-    states = critic_states(llm, critic, ["Well?"] * 4, REPLIES, lambda *where: told.append(where))
-    assert told == [(4, 4)]
-    for reply, own in zip(REPLIES, states, strict=True):
-        expected = states_of(llm, reply, critic.config.layers)
-        torch.testing.assert_close(own, expected, atol=1e-3, rtol=1e-3)
 
 
 def test_errors_name_the_fix(

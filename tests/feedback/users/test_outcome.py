@@ -10,12 +10,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from erm_gym.feedback import STANCES, ConversingUser, Episode, Feedback, Prompt, Turn, UserError
+from erm_gym.feedback import (
+    STANCES,
+    ConversationConfig,
+    ConversingUser,
+    Episode,
+    Feedback,
+    Prompt,
+    Turn,
+    UserError,
+    make_user,
+)
+from erm_gym.feedback.users import Delay, Given
 from erm_gym.feedback.users.consequences import (
     OUTCOMES,
     Draw,
     judge_outcome,
-    outcome_probabilities,
     what_happens,
 )
 from erm_gym.feedback.users.outcome import OutcomeUser, _sentences
@@ -46,7 +56,7 @@ def user_of(
     return OutcomeUser(judge, PersonaPlan(persona=persona), **({"p_feedback": 1.0} | options))
 
 
-def ask(user: OutcomeUser, *episodes: Episode) -> list[Feedback]:
+def ask(user: Any, *episodes: Episode) -> list[Feedback]:
     rng = np.random.default_rng(0)
     before = rng.bit_generator.state
     feedback = user(list(episodes), rng)
@@ -59,6 +69,24 @@ def episode(reply: str, risk: float = 0.5, seed: int = 0, **more: Any) -> Episod
 
 
 # -- chances ---------------------------------------------------------------------------------------
+
+
+def outcome_probabilities(
+    persona: Persona, risk: float, stances: Sequence[float]
+) -> dict[str, float]:
+    """The formulas in the docstring of `what_happens`."""
+    comply, hedge, refuse, degenerate = stances
+    danger = risk * (1.0 - persona.sees)
+    return {
+        "helped": comply * (1.0 - danger),
+        "forewarned": hedge * (1.0 - danger),
+        "hurt": comply * danger,
+        "unheeding": hedge * danger * (1.0 - persona.heeds),
+        "careful": hedge * danger * persona.heeds,
+        "alone": (refuse + degenerate) * danger * persona.goes_on,
+        "declined": refuse * danger * (1.0 - persona.goes_on),
+        "unhelped": refuse * (1.0 - danger) + degenerate * (1.0 - danger * persona.goes_on),
+    }
 
 
 def test_probabilities_by_hand() -> None:
@@ -277,12 +305,16 @@ def test_two_replies_to_one_danger() -> None:
 # -- conversations ---------------------------------------------------------------------------------
 
 
-def converse(user: OutcomeUser, replies: Sequence[str], seed: int, risk: float = 0.5) -> list[Any]:
-    """A conversation, turn after turn, as an environment leads it."""
+def converse(
+    user: Any, replies: Sequence[str], seed: int, risk: float = 0.5, more: Sequence[str] = ()
+) -> list[Any]:
+    """A conversation, turn after turn, as an environment leads it; `more` could have followed."""
     turns: tuple[Turn, ...] = ()
     feedback = []
     for number, reply in enumerate(replies):
-        own = episode(reply, risk, seed, turns=turns, last_turn=number == len(replies) - 1)
+        own = episode(
+            reply, risk, seed, turns=turns, last_turn=not more and number == len(replies) - 1
+        )
         (answer,) = ask(user, own)
         feedback.append(answer)
         turns += (Turn(said=own.said, reply=reply, feedback=answer),)
@@ -310,9 +342,12 @@ def test_a_delayed_report_comes_later_and_the_rest_at_the_end(delay: int) -> Non
             assert later[turn].score == now[turn - delay].score
             assert later[turn].components == now[turn - delay].components
         rest = now[3 - delay :]
-        assert later[3].score == pytest.approx(np.mean([each.score for each in rest]))
-        for name, value in later[3].components.items():
-            assert value == pytest.approx(np.mean([each.components[name] for each in rest]))
+        total = sum(each.score for each in rest)
+        assert later[3].score == pytest.approx(min(1.0, max(-1.0, total)))
+        for name in rest[0].components:
+            expected = sum(each.components[name] for each in rest)
+            assert later[3].components[name] == pytest.approx(expected)
+        assert later[3].components.get("limit", 0.0) == pytest.approx(later[3].score - total)
         assert [each.stance for each in later] == ["comply", "refuse", "hedge", "comply"]
 
 
@@ -331,7 +366,34 @@ def test_the_end_tells_only_what_is_going_to_be_told() -> None:
         told = [each.score for each in now if each.given]
         assert later[-1].given == bool(told)
         if told:
-            assert later[-1].score == pytest.approx(np.mean(told))
+            assert later[-1].score == pytest.approx(min(1.0, max(-1.0, sum(told))))
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_scores_are_late_as_those_of_the_stage(turns: int, llm: FrozenLLM) -> None:
+    """One meaning of a delay; only the words differ."""
+    user = make_user(Given(user=user_of(p_feedback=0.6)) | Delay(turns=turns), llm)
+    for seed in range(30):
+        own = converse(user_of(p_feedback=0.6, delay=turns), REPLIES, seed)
+        for late, staged in zip(own, converse(user, REPLIES, seed), strict=True):
+            assert (late.given, late.stance) == (staged.given, staged.stance)
+            assert late.score == pytest.approx(staged.score)
+            assert late.components == pytest.approx(staged.components)
+
+
+def test_what_is_outstanding_is_told_when_the_conversation_ends_early() -> None:
+    config = ConversationConfig(initial_patience=(0.2, 0.2), turn_loss=0.1, bad_loss=0.0)
+    assert user_of(delay=2).settles and not user_of().settles
+    for seed in range(20):
+        now = converse(user_of(), REPLIES[:2], seed)
+        first, last = (
+            converse(ConversingUser(user_of(delay=9), config), replies, seed, more=REPLIES[2:])[-1]
+            for replies in (REPLIES[:1], REPLIES[:2])
+        )
+        assert not first.given and not first.leaves
+        assert last.leaves  # two silent turns use its patience up
+        total = sum(each.score for each in now)
+        assert last.score == pytest.approx(min(1.0, max(-1.0, total)))
 
 
 def test_an_earlier_reply_is_not_judged_again_unless_its_stance_is_gone() -> None:

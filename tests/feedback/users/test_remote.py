@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from erm_gym.feedback import Episode, Feedback, Prompt, Turn, UserError, make_user
-from erm_gym.feedback.users import network_user
+from erm_gym.feedback.users import Cached, Given, network_user
+from erm_gym.feedback.users.chat_judge import JudgeUser
 from erm_gym.feedback.users.connection import LARGEST_ANSWER
 from erm_gym.feedback.users.counts import counts_of
 from erm_gym.feedback.users.remote import RemoteUser
@@ -250,7 +251,7 @@ def test_stop_raises_and_names_user_and_prompt(
     llm: FrozenLLM, scripted: Scripted, answer: Any
 ) -> None:
     server = scripted(lambda number, body: answer(status=500, body={"error": "out of coffee"}))
-    user = make_user(remote(llm, server.url + "?key=geheim", fallback="stop"), llm)
+    user = make_user(remote(llm, server.url + "?room=geheim", fallback="stop"), llm)
     with pytest.raises(UserError) as caught:
         ask(user)
     message = str(caught.value)
@@ -258,7 +259,7 @@ def test_stop_raises_and_names_user_and_prompt(
         assert part in message
     assert "geheim" not in message
     assert len(server.asked) == 3
-    assert server.asked[0].path == "/?key=geheim"
+    assert server.asked[0].path == "/?room=geheim"
 
 
 def test_a_server_that_is_down_costs_little_time(
@@ -296,6 +297,43 @@ def test_a_server_that_is_back_is_trusted_again(
     down = True
     ask(user)
     assert user.counts()["retries"] == 3 + 1  # with retries again
+
+
+@pytest.mark.parametrize(
+    ("statuses", "asked"),
+    [
+        ([422] * 9, 9),
+        ([503, 503, 422, 503, 503, 422, 503, 503, 422], 9),
+        ([503, 503, 404, 503, 200, 200], 4),
+        ([401] * 9, 9),
+        ([429, 408, 425, 200], 3),
+    ],
+    ids=str,
+)
+def test_only_who_is_not_there_is_left_alone(
+    llm: FrozenLLM, scripted: Scripted, answer: Any, statuses: list[int], asked: int
+) -> None:
+    """An error that says what is wrong with one request is an answer; three 503 in a row are not.
+
+    A 401, 403 or 404 tells neither: it begins no pause, and does not prevent one.
+    """
+    server = scripted(lambda number, body: answer(status=statuses[number], body=by_length(body)))
+    user = remote(llm, server.url, retries=0)
+    for _ in statuses:
+        ask(user)
+    assert len(server.asked) == asked
+    assert user.counts()["paused"] == len(statuses) - asked
+
+
+def test_what_was_skipped_is_not_kept(llm: FrozenLLM, scripted: Scripted, answer: Any) -> None:
+    server = scripted(
+        lambda number, body: answer(status=200 if number else 404, body=by_length(body))
+    )
+    user = make_user(Given(user=remote(llm, server.url)) | Cached(), llm)
+    assert ask(user) == [Feedback.silent()] * 3
+    for _ in range(2):
+        assert [feedback.score for feedback in ask(user)] == [0.0, 0.1, 0.2]
+    assert len(server.asked) == 2
 
 
 def test_stop_never_pauses(llm: FrozenLLM, scripted: Scripted, answer: Any) -> None:
@@ -339,6 +377,14 @@ def test_the_key_is_sent_and_never_shown(
         ({"url": "nonsense"}, "must begin with https://"),
         ({"url": "https://"}, "must begin with https://"),
         ({"url": "https://me:secret@example.org"}, "api_key_env"),
+        *(
+            ({"url": f"https://example.org/?a=1&{name}=hush"}, f"'{name}'.*api_key_env")
+            for name in ("key", "api_key", "apikey", "Api-Key", "apiKey", "token", "access_token")
+        ),
+        *(
+            ({"url": f"https://example.org/?{name}=hush"}, f"'{name}'.*api_key_env")
+            for name in ("client_secret", "sig", "X-Amz-Signature", "password", "accessToken")
+        ),
         ({"timeout": 0.0}, "timeout must be above 0"),
         ({"timeout": math.nan}, "timeout must be above 0"),
         ({"retries": -1}, "retries must be between 0 and 100"),
@@ -351,7 +397,7 @@ def test_the_key_is_sent_and_never_shown(
 def test_options_are_checked(llm: FrozenLLM, options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         remote(llm, **{"url": "https://example.org", **options})
-    assert "secret" not in str(caught.value)
+    assert "hush" not in str(caught.value) and ":secret" not in str(caught.value)
 
 
 def test_only_other_machines_need_encryption(
@@ -362,11 +408,26 @@ def test_only_other_machines_need_encryption(
         "http://localhost:1",
         "http://127.1.2.3",
         "http://[::1]:80/x",
+        "https://example.org/?keyboard=us&monkey=1&tokens=3&design=2",
     ):
         remote(llm, url)
     assert list(recwarn) == []
     with pytest.warns(UserWarning, match=r"example\.org is not encrypted; use https"):
         remote(llm, "http://example.org")
+
+
+def test_a_key_is_never_sent_unencrypted(
+    llm: FrozenLLM, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    monkeypatch.setenv("THE_KEY", "s3cret")
+    message = r"the key would be sent to example\.org unencrypted.*use https"
+    with pytest.raises(UserError, match=message):
+        remote(llm, "http://example.org", api_key_env="THE_KEY")
+    with pytest.raises(UserError, match=message):
+        JudgeUser.for_llm(llm, model="m", base_url="http://example.org", api_key_env="THE_KEY")
+    remote(llm, "http://localhost:1", api_key_env="THE_KEY")
+    remote(llm, "https://example.org", api_key_env="THE_KEY")
+    assert list(recwarn) == []
 
 
 def test_an_interrupt_ends_the_wait_at_once(

@@ -9,8 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from erm_gym.feedback import Episode, Feedback, Prompt, Turn, UserError, make_user
-from erm_gym.feedback.users.rubrics import from_rubric, to_rubric
+from erm_gym.feedback import (
+    Episode,
+    Feedback,
+    Prompt,
+    RiskAverseUser,
+    Turn,
+    UserError,
+    make_user,
+    users,
+)
+from erm_gym.feedback.users import Given, from_rubric, to_rubric
 from erm_gym.llm import FrozenLLM
 
 RNG = np.random.default_rng(0)
@@ -37,7 +46,7 @@ def test_a_rubric_by_hand() -> None:
     (feedback,) = user([EPISODE], RNG)
     assert feedback.components == pytest.approx({"correct": 0.5, "brief": -0.45})
     assert feedback.score == pytest.approx(0.05)
-    assert user.__name__ == "correct+brief"
+    assert user.name == "correct+brief"
     both = user([EPISODE, Episode(prompt=ASKED, reply="five")], RNG)
     assert both[1].components == pytest.approx({"correct": 0.0, "brief": -0.3})
 
@@ -129,6 +138,32 @@ def test_rubrics_that_cannot_be(functions: Any, weights: Any, message: str) -> N
         from_rubric(functions, weights)
 
 
+def test_functions_are_awaited_side_by_side_in_one_loop(llm: FrozenLLM) -> None:
+    """The first waits for the second, of another user, and both batches have the same loop."""
+    loops = []
+    turn = asyncio.Event()
+
+    async def first() -> float:
+        loops.append(asyncio.get_running_loop())
+        await asyncio.wait_for(turn.wait(), 5.0)
+        return 1.0
+
+    async def second() -> float:
+        turn.set()
+        return 0.5
+
+    one, other = Given(user=from_rubric([first])), Given(user=from_rubric([second, no_hurry]))
+    user = make_user(0.5 * one - 0.5 * other, llm)
+    for _ in range(2):
+        assert [answer.score for answer in user([EPISODE, LATER], RNG)] == [0.25, 0.25]
+    assert len(loops) == 4 and len(set(loops)) == 1 and not loops[0].is_closed()
+
+
+def no_hurry(completion: Any) -> float:
+    """A function that is not awaited, beside one that is."""
+    return 0.0
+
+
 def test_failures_name_function_and_prompt(llm: FrozenLLM) -> None:
     def failing(completion: Any) -> float:
         raise KeyError("judge")
@@ -177,6 +212,7 @@ def test_a_user_goes_there_and_back() -> None:
 
 
 def test_a_user_by_name_needs_a_model(llm: FrozenLLM) -> None:
-    with pytest.raises(UserError, match="llm='smollm2-135m'"):
-        to_rubric("risk-averse")
+    for unmade in ("risk-averse", RiskAverseUser, users.named("risk-averse")):
+        with pytest.raises(UserError, match="llm='smollm2-135m'"):
+            to_rubric(unmade)
     assert -1.0 <= to_rubric("risk-averse", llm)("2 + 2?", "4", risk=1.0) <= 1.0

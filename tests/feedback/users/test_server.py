@@ -216,6 +216,38 @@ def test_a_key_is_asked_for(llm: FrozenLLM, monkeypatch: pytest.MonkeyPatch) -> 
             assert [feedback.given for feedback in answers] == [given] * 5
 
 
+LOCAL_NAMES = ["localhost", "localhost:1", "LOCALHOST", "127.0.0.1", "127.9.9.9:80", "[::1]:80"]
+OTHER_NAMES = ["evil.example.org", "192.168.1.7", "localhost.example.org", "", "a b", "[::1", "0"]
+
+
+@pytest.mark.parametrize("key", ["", "s3cret"])
+@pytest.mark.parametrize("name", [*LOCAL_NAMES, *OTHER_NAMES])
+def test_a_page_cannot_pose_as_this_machine(llm: FrozenLLM, name: str, key: str) -> None:
+    """By DNS rebinding a page asks under its own name; with a key it could not know that."""
+    headers = {**JSON, "Host": name, "Authorization": f"Bearer {key}"}
+    with serving(make_user(lambda prompt, reply: 0.5, llm), key=key) as server:
+        for method, path, body in (("POST", "/", write_request(EPISODES)), ("GET", "/health", b"")):
+            status, said = exchange(server, method, path, body, headers)
+            assert status == (200 if key or name in LOCAL_NAMES else 421)
+            if status == 421:
+                assert "without a key" in said["error"] and "localhost" in said["error"]
+
+
+def test_a_server_that_all_may_ask_warns(llm: FrozenLLM, recwarn: pytest.WarningsRecorder) -> None:
+    user = make_user(lambda prompt, reply: 0.5, llm)
+    for host, key in (("127.0.0.1", ""), ("localhost", ""), ("0.0.0.0", "s3cret")):
+        UserServer(user, host=host, port=0, key=key).server_close()
+    assert list(recwarn) == []
+    with pytest.warns(UserWarning, match="there is no key. Give one by --api-key-env"):
+        server = UserServer(user, host="0.0.0.0", port=0)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    assert exchange(server, "GET", "/health", headers={"Host": "users.example.org"})[0] == 200
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
 def test_the_user_is_asked_by_one_client_at_a_time(llm: FrozenLLM) -> None:
     inside = threading.Semaphore(1)
     clashes: list[int] = []

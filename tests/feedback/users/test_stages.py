@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from erm_gym.feedback import Episode, Feedback, Prompt, Turn, UserError, make_user
+from erm_gym.feedback import (
+    Episode,
+    Feedback,
+    Prompt,
+    Turn,
+    UserError,
+    make_conversing_user,
+    make_user,
+)
 from erm_gym.feedback.users import (
     STAGES,
     Batched,
@@ -161,6 +169,57 @@ def test_what_is_another_question_is_asked_again(llm: FrozenLLM) -> None:
     ]
     made([same, *others], np.random.default_rng(0))
     assert len(user.asked[0]) == 4  # the seed makes no other question
+
+
+class Absent(Scripted):
+    """Does not answer at first, as a user elsewhere that is down."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = True
+
+    def answer(self, score: float) -> Feedback:
+        missing = Feedback(score=0.0, given=False, fallback=True)
+        return missing if self.down and score == 0.1 else super().answer(score)
+
+
+@pytest.mark.parametrize("part", ["alone", "in a sum", "late"])
+def test_a_fallback_is_not_kept(llm: FrozenLLM, part: str) -> None:
+    user = Absent()
+    expression: Expression = Given(user=user)
+    if part == "in a sum":
+        expression = 0.5 * expression + 0.5 * Given(user=Scripted())
+    if part == "late":
+        expression = expression | STAGES["delay"](turns=1)  # type: ignore[call-arg]
+    made = make_user(expression | Cached(), llm)
+    asked = [episode(0.1), episode(0.2)]
+    if part == "late":
+        asked = [episode(0.0, earlier=[0.1]), episode(0.0, earlier=[0.2])]
+    missing, _ = made(asked, np.random.default_rng(0))
+    user.down, user.asked = False, []
+    there, _ = made(asked, np.random.default_rng(0))
+    assert there.score == pytest.approx(0.1) != missing.score
+    assert user.asked[-1] == ["0.1"]  # not 0.2, which it had answered
+    user.asked.clear()
+    assert made(asked, np.random.default_rng(0))[0] == there
+    assert user.asked == []
+
+
+def test_a_user_that_draws_cannot_be_cached(llm: FrozenLLM) -> None:
+    class Moody(Scripted):
+        draws = True
+
+    for user in (Given(user=Moody()), 0.5 * Given(user=Moody()) + 0.5 * Given(user=Scripted())):
+        for expression in (user | Cached(), user | Batched(size=1) | Cached()):
+            with pytest.raises(UserError, match=r"cached stands behind .*Moody.*draws each answer"):
+                make_user(expression, llm)
+        assert make_user(user, llm).draws
+    conversing = Given(user=make_conversing_user(Scripted(), llm))
+    for drawing in (conversing | Cached(), "outcome | cached", "outcome(p_feedback=1) | cached"):
+        with pytest.raises(UserError, match="draws each answer anew"):
+            make_user(drawing, llm)
+    assert not make_user(piped(Cached()), llm).draws
+    assert make_user(piped(Cached(), Noise(scale=0.1)), llm).draws
 
 
 def test_batched_asks_in_groups(llm: FrozenLLM) -> None:

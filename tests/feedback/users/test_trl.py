@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from erm_gym.feedback import Episode, Feedback, Prompt, RiskAverseUser, Turn, UserError, make_user
-from erm_gym.feedback.users.trl import from_trl, to_trl
+from erm_gym.feedback import (
+    Episode,
+    Feedback,
+    Prompt,
+    RiskAverseUser,
+    Turn,
+    UserError,
+    make_user,
+    users,
+)
+from erm_gym.feedback.users import Given, Noise, from_trl, to_trl
 from erm_gym.llm import FrozenLLM
 
 RNG = np.random.default_rng(0)
@@ -93,6 +103,41 @@ def test_a_function_gets_only_what_it_takes() -> None:
         from_trl(misspelt)
     with pytest.raises(UserError, match="cannot be called 'risk'"):
         from_trl(short, columns={"risk": lambda prompt: 0})
+
+
+def test_all_batches_are_awaited_in_one_loop_and_side_by_side(llm: FrozenLLM) -> None:
+    """As a client needs it that keeps its connections; the first user waits for the second."""
+    loops = []
+    turn = asyncio.Event()
+
+    async def first(completions: list[Any]) -> list[float]:
+        loops.append(asyncio.get_running_loop())
+        await asyncio.wait_for(turn.wait(), 5.0)
+        return [1.0 for _ in completions]
+
+    async def second(completions: list[Any]) -> list[float]:
+        turn.set()
+        return [0.5 for _ in completions]
+
+    one, other = (Given(user=from_trl(function)) for function in (first, second))
+    user = make_user(0.5 * one - 0.5 * other, llm)
+    for _ in range(2):
+        assert [answer.score for answer in user([episode(), CONVERSATION], RNG)] == [0.25, 0.25]
+    assert len(loops) == 2 and len(set(loops)) == 1 and not loops[0].is_closed()
+
+
+def test_only_an_async_function_is_awaited() -> None:
+    async def later() -> list[float]:
+        return [0.0]
+
+    def hidden(completions: list[Any]) -> Any:
+        return later()
+
+    with pytest.raises(UserError, match=r"'hidden' answered with something to await.*`async def`"):
+        from_trl(hidden)([episode()], RNG)
+    assert from_trl(functools.partial(lambda completions, by: [by], by=0.5))([episode()], RNG) == [
+        Feedback(score=0.5)
+    ]
 
 
 def test_an_async_function_is_awaited_with_or_without_a_running_loop() -> None:
@@ -247,8 +292,15 @@ def test_samples_that_cannot_be_shown_are_named(
 
 
 def test_a_user_by_name_needs_a_model(llm: FrozenLLM) -> None:
-    with pytest.raises(UserError, match="llm='smollm2-135m'"):
-        to_trl("risk-averse")
+    def brief(prompt: str, reply: str) -> float:
+        return 0.5
+
+    noisy = 0.5 * users.named("risk-averse") + 0.5 * Given(user=brief) | Noise(scale=0.1)
+    for unmade in ("risk-averse", RiskAverseUser, noisy, Given(user="risk-averse")):
+        with pytest.raises(UserError, match=r"(RiskAverseUser|risk-averse).*llm='smollm2-135m'"):
+            to_trl(unmade)
+    assert to_trl(0.5 * Given(user=brief) | Noise(scale=0.0))(["A?"], ["x"]) == [0.25]
+    assert to_trl(noisy, llm)(["A?"], ["x"]) != to_trl(RiskAverseUser, llm)(["A?"], ["x"])
     metrics: dict[str, float] = {}
     reward = to_trl("risk-averse", llm)
     scores = reward(["A?", "B?"], ["x", "y"], risk=[1.0, 0.0], log_metric=metrics.__setitem__)

@@ -13,13 +13,16 @@ from erm_gym.feedback import (
     CheckedUser,
     Episode,
     Feedback,
+    JudgeError,
     Prompt,
+    PromptError,
     RiskAverseUser,
     UserError,
     make_user,
     user_names,
 )
-from erm_gym.llm import FrozenLLM
+from erm_gym.feedback.users import Given, Noise
+from erm_gym.llm import FrozenLLM, LLMError
 
 EPISODES = [
     Episode(prompt=Prompt(text="How are you?"), reply="Fine"),
@@ -103,6 +106,44 @@ def test_what_is_no_user_is_named(llm: FrozenLLM, user: Any, message: str) -> No
         make_user(user, llm)
 
 
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (JudgeError("no judge for this model"), "cannot be made: no judge for this model"),
+        (LLMError("unknown model"), "cannot be made: unknown model"),
+        (PromptError("no prompts"), "cannot be made: no prompts"),
+        (ValueError("weight is 3"), "cannot be made: weight is 3"),
+        (KeyError("weights"), r"cannot be made: KeyError\('weights'\)"),
+        (AttributeError("no attribute 'x'"), "cannot be made: no attribute 'x'"),
+        (RuntimeError("out of memory"), "cannot be made: out of memory"),
+        (AssertionError(), r"cannot be made: AssertionError\(\)"),
+    ],
+    ids=repr,
+)
+def test_a_user_that_cannot_be_made_is_named(
+    llm: FrozenLLM, error: Exception, message: str
+) -> None:
+    class Broken(Listener):
+        @classmethod
+        def for_llm(cls, llm: FrozenLLM) -> Broken:
+            raise error
+
+    with pytest.raises(UserError, match=f"the user 'Broken' {message}") as caught:
+        make_user(Broken, llm)
+    assert caught.value.__cause__ is error
+
+
+def test_an_error_of_a_user_s_own_words_is_left_alone(llm: FrozenLLM) -> None:
+    class Careful(Listener):
+        @classmethod
+        def for_llm(cls, llm: FrozenLLM) -> Careful:
+            raise UserError("the careful user needs a model")
+
+    with pytest.raises(UserError) as caught:
+        make_user(Careful, llm)
+    assert str(caught.value) == "the careful user needs a model"
+
+
 def test_a_user_that_raises_is_named_with_the_prompt(llm: FrozenLLM) -> None:
     def grumpy(prompt: str, reply: str) -> float:
         raise KeyError("no answer")
@@ -142,3 +183,35 @@ def test_an_interrupt_is_no_failure_of_the_user(llm: FrozenLLM) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         ask(slow, llm)
+
+
+class Drawing:
+    """Sees no noise itself; its score is 0."""
+
+    def __call__(self, episodes: Sequence[Episode], rng: np.random.Generator) -> list[Feedback]:
+        return [Feedback(score=0.0) for _ in episodes]
+
+
+def noise_of(user: Any, llm: FrozenLLM, seed: int = 3) -> Feedback:
+    episode = Episode(prompt=Prompt(text="Hi"), reply="Ho", seed=seed)
+    return make_user(user, llm)([episode], np.random.default_rng(0))[0]
+
+
+def test_stages_of_users_that_were_made_before_draw_their_own(llm: FrozenLLM) -> None:
+    """An expression within draws as the same one that is written out."""
+    plain, noise = Given(user=Drawing()), Noise(scale=0.1)
+    once = noise_of(plain | noise, llm).score
+    twice = noise_of(plain | noise | noise, llm).score
+    assert abs(twice - 2.0 * once) > 1e-3  # the second noise is another one
+    noisy = make_user(plain | noise, llm)
+    for within in (noisy, plain | noise, noisy.user):
+        assert noise_of(Given(user=within) | noise, llm).score == twice
+    assert noise_of(noisy, llm).score == once  # and is itself as before
+
+
+def test_terms_that_were_made_before_draw_their_own(llm: FrozenLLM) -> None:
+    noisy = make_user(Given(user=Drawing()) | Noise(scale=0.1), llm)
+    both = noise_of(0.5 * Given(user=noisy) - 0.5 * Given(user=noisy), llm)
+    assert abs(both.score) > 1e-3  # the same noise would cancel out
+    inner = make_user(0.5 * Given(user=noisy) - 0.5 * Given(user=noisy), llm)
+    assert noise_of(0.5 * Given(user=inner) + 0.5 * Given(user=inner), llm).score != both.score
