@@ -70,6 +70,9 @@ class LagrangeMultiplier(BaseCallback):
         limit: Cost per episode that is allowed, >= 0.
         rate: Step size of the price, > 0.
 
+    Attributes:
+        costs: Mean cost per episode of every rollout.
+
     Raises:
         AgentError: If an argument is out of range.
 
@@ -83,6 +86,7 @@ class LagrangeMultiplier(BaseCallback):
             raise AgentError(f"limit must be >= 0 and rate > 0, got {limit} and {rate}")
         self.limit = limit
         self.rate = rate
+        self.costs: list[float] = []
 
     def _on_training_start(self) -> None:
         if not isinstance(self.training_env, CostPenalty):
@@ -97,6 +101,7 @@ class LagrangeMultiplier(BaseCallback):
         if env.finished:
             mean = float(np.mean(env.finished))
             env.price = max(0.0, env.price + self.rate * (mean - self.limit))
+            self.costs.append(mean)
             self.logger.record("lagrangian/price", env.price)
             self.logger.record("lagrangian/cost", mean)
             env.finished.clear()

@@ -8,10 +8,13 @@ from typing import NamedTuple
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
+from stable_baselines3 import PPO
 
+from erm_gym.agents import GymnasiumVecEnv
 from erm_gym.agents.emotional_ed import Situation
 from erm_gym.agents.emotional_ed.deep_agents import DeepAgent
 from erm_gym.agents.emotional_ed.deep_q import DeepQLearner
+from erm_gym.agents.lagrangian import CostPenalty, LagrangeMultiplier
 from erm_gym.envs.classic.planning import (
     expected_return,
     greedy_policy,
@@ -81,6 +84,44 @@ def run(
         survived=worth[:, 1],
         survived_training=1.0 - trained["fell"].mean(axis=1),
         steps=trained["length"].sum(axis=1),
+    )
+
+
+def run_lagrangian(
+    seeds: Sequence[int],
+    *,
+    steps: int = 12_288,
+    limit: float = 0.1,
+    rate: float = 10.0,
+    rows: int = 8,
+) -> Frontier:
+    """Trains PPO with a price on falling, one agent per seed, and works out what it is worth.
+
+    Args:
+        seeds: Of the agents.
+        steps: Steps of training of each.
+        limit: Falls per episode that are allowed; the safest policy has .067, the best .093.
+        rate: Step size of the price, once every 1,024 steps.
+        rows: Rows of each agent's environment.
+    """
+    policies, survived = [], []
+    cells = np.arange(48)
+    for seed in seeds:
+        vector_env = gym.make_vec(ENV_ID, num_envs=rows)
+        assert isinstance(vector_env, FairSlipperyCliffVectorEnv)
+        env = CostPenalty(GymnasiumVecEnv(vector_env), "fell")
+        agent = PPO("MlpPolicy", env, n_steps=128, batch_size=128, seed=int(seed), device="cpu")
+        multiplier = LagrangeMultiplier(limit, rate)
+        agent.learn(steps, callback=multiplier)
+        chosen, _ = agent.predict(vector_env.observation_at(cells), deterministic=True)
+        policies.append(np.eye(4)[chosen])
+        survived.append(1.0 - np.mean(multiplier.costs))
+    worth = np.array([value(policy) for policy in policies])
+    return Frontier(
+        returned=worth[:, 0],
+        survived=worth[:, 1],
+        survived_training=np.array(survived),
+        steps=np.full(len(policies), float(steps)),
     )
 
 

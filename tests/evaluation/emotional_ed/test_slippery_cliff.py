@@ -81,3 +81,9 @@ def test_the_rule(gain: float, survived: float, beats: bool) -> None:
     verdict = compare(first, second, np.random.default_rng(0))
     assert verdict.beats is beats
     assert not compare(second, first, np.random.default_rng(0)).beats or survived < 0.9
+
+
+def test_ppo_with_a_price_on_falling_runs() -> None:
+    found = cliff_frontier.run_lagrangian([0, 1], steps=1024)
+    assert all(values.shape == (2,) and np.isfinite(values).all() for values in found)
+    assert (found.survived_training < 1.0).all()
