@@ -178,7 +178,7 @@ class DeepQLearner(ChannelLearner):
 
     def _copy_target(self, rows: np.ndarray) -> None:
         """Copies the networks of the rows `[R]` int to their targets."""
-        states = np.broadcast_to(np.arange(len(self._columns)), (len(rows), len(self._columns)))
+        states = np.tile(np.arange(len(self._columns)), (len(rows), 1))
         with torch.no_grad():
             outputs = self._forward(of_rows(self.parameters, rows), states)
         self.target[torch.from_numpy(rows)] = outputs

@@ -7,6 +7,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
 from erm_gym.envs.classic.grid import Cell, GridVectorEnv, distances
+from erm_gym.envs.classic.planning import Model
 
 STEP_REWARD, GOAL_REWARD = -0.01, 1.0
 THREAT = (2, 2)
@@ -134,6 +135,19 @@ class FairFearGridVectorEnv(FearGridVectorEnv):
         self.measures["harm"] = self.per_row(float)
         self._band = np.digitize(self._threat_distance, [HARM_RADIUS, 3.0])
         self.observe_as(spaces.MultiDiscrete([self.height * self.width, 3]))
+
+    def model(self) -> Model:
+        """The transition model of this environment, its time limit left out."""
+        cells = np.arange(self.height * self.width)
+        goal = cells == self.cell(self.goal)
+        target = self.moves.target  # [S, A]
+        near = (self._threat_distance[target] < HARM_RADIUS) & (target != cells[:, None])
+        reward = np.where(goal[target], GOAL_REWARD, STEP_REWARD)
+        reward = reward - self.harm * self.probability * near
+        transition = np.eye(len(cells))[target]  # [S, A, S]
+        transition[goal] = np.eye(len(cells))[goal][:, None, :]
+        reward[goal] = 0.0
+        return Model(transition, reward, goal)
 
     def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rewards, terminated = super()._advance(actions)

@@ -10,7 +10,6 @@ from erm_gym.envs.classic.grid import DOWN, LEFT, RIGHT, UP, GridVectorEnv, Move
 from erm_gym.envs.classic.planning import Model
 
 HEIGHT, WIDTH, TIME_LIMIT = 4, 12, 200
-START = (3, 0)
 CLIFF = tuple((3, column) for column in range(1, 11))
 STEP_REWARD, GOAL_REWARD = -1.0, 10.0
 SLIP = 0.2
@@ -54,7 +53,7 @@ class SlipperyCliffVectorEnv(GridVectorEnv):
         )
         moves, order = self.moves, list(ORDER)
         self.moves = Moves(moves.target[:, order], moves.blocked[:, order])
-        self.goal = (0, WIDTH - 1)
+        self.start, self.goal = (3, 0), (0, WIDTH - 1)
         self.fall = 100.0
         self.on_cliff = np.isin(np.arange(HEIGHT * WIDTH), [self.cell(cell) for cell in CLIFF])
         self._distance = distances(CLIFF, HEIGHT, WIDTH, order=1)
@@ -86,7 +85,7 @@ class SlipperyCliffVectorEnv(GridVectorEnv):
         return np.where(self.on_cliff[cells], -self.fall, rewards)
 
     def _begin(self, rows: np.ndarray) -> None:
-        self.position[rows] = self.cell(START)
+        self.position[rows] = self.cell(self.start)
 
     def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         draws = self.uniform(2)

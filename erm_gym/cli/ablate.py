@@ -43,7 +43,7 @@ class Ablate(Command):
     evaluation_episodes: int = 50
     """Episodes of the greedy evaluation."""
     trials: int | None = None
-    """Hyperparameters that each variant tries, on seeds of its own; by default 40, or 6 of a deep
+    """Hyperparameters that each variant tries, on seeds of its own; by default 40, or 4 of a deep
     agent."""
     search_seeds: int | None = None
     """Seeds of each trial; by default 5, or 3 of a deep agent."""

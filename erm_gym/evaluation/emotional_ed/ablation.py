@@ -19,6 +19,9 @@ from erm_gym.agents.emotional_ed.deep_agents import DeepAgent
 from erm_gym.agents.emotional_ed.learner import ChannelLearner
 from erm_gym.agents.emotional_ed.named import home_of, named_agent
 from erm_gym.agents.emotional_ed.registry import CLASSIC_AGENTS
+from erm_gym.envs.classic.fear_grid import FairFearGridVectorEnv
+from erm_gym.envs.classic.planning import expected_return, greedy_policy, optimal_values
+from erm_gym.envs.classic.slippery_cliff import SlipperyCliffVectorEnv
 from erm_gym.evaluation.classic_runs import (
     Episodes,
     factor_sizes,
@@ -46,7 +49,7 @@ RANDOM = "random"
 """Name of the policy that is the low end of the range."""
 CURVE_POINTS = 20
 FILE = "ablation.json"
-DEEP_SIZES: Mapping[str, int] = {"seeds": 30, "episodes": 500, "trials": 6, "search_seeds": 3}
+DEEP_SIZES: Mapping[str, int] = {"seeds": 30, "episodes": 500, "trials": 4, "search_seeds": 3}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +91,7 @@ class AblationConfig:
 
 
 def usual_config(agent: str, env: str | None = None, **changes: int | None) -> AblationConfig:
-    """A comparison of the usual size: 50 seeds and 40 trials, or 30 and 6 of deep agents.
+    """A comparison of the usual size: 50 seeds and 40 trials, or 30 and 4 of deep agents.
 
     Args:
         agent: The emotional agent.
@@ -127,7 +130,8 @@ def ablate(
 
     Returns:
         `config`, `variants` (of each: hyperparameters, scores per seed, intervals, learning curve),
-        `random` (scores of a random policy) and `verdict`.
+        `random` (scores of a random policy), `optimum` (by value iteration; None where no model is
+        known) and `verdict`.
 
     Raises:
         RunError: If the folder holds another comparison, or the environment is no classic one.
@@ -275,6 +279,16 @@ def _random_scores(config: AblationConfig) -> np.ndarray:
     return scores
 
 
+def optimum(env_id: str) -> float | None:
+    """The best expected return, by value iteration; None where no transition model is known."""
+    envs = make_rows(env_id, 1)
+    if not isinstance(envs, (FairFearGridVectorEnv, SlipperyCliffVectorEnv)):
+        return None
+    model = envs.model()
+    policy = greedy_policy(optimal_values(model, 1.0))
+    return expected_return(model, policy, envs.cell(envs.start), envs.time_limit)
+
+
 def _stored(path: Path, config: AblationConfig) -> dict[str, Any]:
     if not path.exists():
         return {"config": asdict(config), "variants": {}}
@@ -300,6 +314,7 @@ def _judged(path: Path, results: dict[str, Any]) -> dict[str, Any]:
     high = max(iqm(values) for values in scores.values())
     results[RANDOM] = random.tolist()
     results["range"] = [low, high]
+    results["optimum"] = optimum(config.env)
     if high > low:
         verdict = judge(
             scores, agent=EMOTIONAL, placebo="placebo", baseline=best, low=low, high=high

@@ -57,13 +57,16 @@ def _draw_scores(axes: Axes, results: dict[str, Any]) -> None:
     low, high = results["range"]
     lows = min([found["iqm"][1] for found in variants.values()])
     axes.axvline(low, color=CONTROL, linestyle=":", label="random policy")
+    if results["optimum"] is not None:
+        axes.axvline(results["optimum"], color="black", linestyle="--", label="best policy")
+        high = max(high, results["optimum"])
     margin = 0.15 * max(high - lows, 1e-9)
     axes.set_xlim(min(lows, high) - margin, high + margin)
     if low < lows - margin:  # the line would be far outside
         axes.set_xlabel(f"return, greedy (a random policy: {low:.2f})", fontsize=14)
     else:
         axes.set_xlabel("return, greedy", fontsize=14)
-        axes.legend(fontsize=12, frameon=False)
+    axes.legend(fontsize=12, frameon=False)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_title(

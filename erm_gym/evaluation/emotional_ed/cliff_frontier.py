@@ -22,7 +22,7 @@ from erm_gym.envs.classic.planning import (
     optimal_values,
     probability_of,
 )
-from erm_gym.envs.classic.slippery_cliff import START, FairSlipperyCliffVectorEnv
+from erm_gym.envs.classic.slippery_cliff import FairSlipperyCliffVectorEnv
 from erm_gym.evaluation.classic_runs import play, state_numbers
 from erm_gym.evaluation.statistics import Interval, iqm, probability_of_improvement
 
@@ -144,7 +144,7 @@ def greedy_policies(envs: FairSlipperyCliffVectorEnv, learner: DeepQLearner) -> 
 def value(policy: np.ndarray) -> tuple[float, float]:
     """Expected return and probability of survival of a policy `[S, A]`, where a fall costs 20."""
     env = FairSlipperyCliffVectorEnv()
-    model, start = env.model(), env.cell(START)
+    model, start = env.model(), env.cell(env.start)
     fell = probability_of(model, policy, start, env.time_limit, env.on_cliff)
     return expected_return(model, policy, start, env.time_limit), 1.0 - fell
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from erm_gym.evaluation.config import RunError
+from erm_gym.evaluation.emotional_ed.variants import EMOTIONAL
 from erm_gym.evaluation.storage import atomic_path
 
 PAGE = "emotional_ed.md"
@@ -57,8 +58,19 @@ def page(results: Mapping[str, Any]) -> str:
     if results["fair"]:
         parts += _fair(results["fair"])
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-    parts += [f"Made by `erm-gym reproduce emotional-ed` with {versions}.", ""]
+    minutes = processor_seconds(results) / 60.0
+    parts += [
+        f"Made by `erm-gym reproduce emotional-ed` with {versions}, in {minutes:.0f} minutes of "
+        "processor time.",
+        "",
+    ]
     return "\n".join(parts)
+
+
+def processor_seconds(results: Mapping[str, Any]) -> float:
+    """What all parts took, in seconds."""
+    arms = [arm for found in results["experiments"].values() for arm in found["arms"].values()]
+    return float(sum(one["seconds"] for one in [*arms, *results["fair"].values()]))
 
 
 def _faithful(experiments: Mapping[str, Any]) -> list[str]:
@@ -91,18 +103,22 @@ def _fair(fair: Mapping[str, Any]) -> list[str]:
         "",
         COMPARED_FAIRLY,
         "",
-        "| agent | environment | best baseline | gain, % of range | P(better than baseline) | "
-        "P(better than placebo) | verdict |",
-        "|---|---|---|---|---|---|---|",
+        "| agent | environment | return | best baseline | its return | best policy | "
+        "gain, % of range | P(better than baseline) | P(better than placebo) | verdict |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for agent, found in fair.items():
         verdict = found["verdict"]
         if verdict is None:
-            lines.append(f"| {agent} | {found['env']} | {NOTHING} | | | | nobody beats chance |")
+            nobody = "nobody beats chance"
+            lines.append(f"| {agent} | {found['env']} | {NOTHING} | | | | | | | {nobody} |")
             continue
+        variants = found["variants"]
         gain = _interval([100 * value for value in verdict["gain"]], 1)
         lines.append(
-            f"| {agent} | {found['env']} | {verdict['baseline']} | {gain} | "
+            f"| {agent} | {found['env']} | {_interval(variants[EMOTIONAL]['iqm'], 3)} | "
+            f"{verdict['baseline']} | {_interval(variants[verdict['baseline']]['iqm'], 3)} | "
+            f"{_number(found['optimum'])} | {gain} | "
             f"{_interval(verdict['over_baseline'], 2)} | {_interval(verdict['over_placebo'], 2)} | "
             f"{verdict['word']} |"
         )

@@ -199,6 +199,8 @@ def summary(found: Mapping[str, Any]) -> dict[str, Any]:
         "config": found["config"],
         "verdict": found.get("verdict"),
         "range": found["range"],
+        "optimum": found["optimum"],
+        "seconds": sum(one["seconds"] for one in variants.values()),
         "variants": {
             name: {key: one[key] for key in ("iqm", "cvar", "training_return", "improvement")}
             for name, one in variants.items()
