@@ -25,6 +25,8 @@ CLASSIC = {
     "ErmGym/PitchBlack-v1": "pitch_black:FairPitchBlackVectorEnv",
     "ErmGym/PredatorPrey-v0": "predator_prey:PredatorPreyVectorEnv",
     "ErmGym/PredatorPrey-v1": "predator_prey:FairPredatorPreyVectorEnv",
+    "ErmGym/VisualTransfer-v0": "visual_transfer:VisualTransferVectorEnv",
+    "ErmGym/VisualTransfer-v1": "visual_transfer:FairVisualTransferVectorEnv",
     "ErmGym/FearRing-v0": "failure_modes:FearRingVectorEnv",
     "ErmGym/FearRing-v1": "failure_modes:FairFearRingVectorEnv",
     "ErmGym/Integration-v0": "integration:IntegrationVectorEnv",

@@ -11,6 +11,7 @@ from erm_gym.agents.emotional_ed import pitch_black_agents as pitch_black
 from erm_gym.agents.emotional_ed.anger_agents import angry, persistent, pushes_until_open
 from erm_gym.agents.emotional_ed.anxiety_agents import anxious, flight
 from erm_gym.agents.emotional_ed.channel import Channel
+from erm_gym.agents.emotional_ed.colour_fear import never_onto_feared, shuns_colours
 from erm_gym.agents.emotional_ed.fear_agents import feared, never_into_reach
 from erm_gym.agents.emotional_ed.integrated_agents import integrated, keeps_away_and_pushes
 from erm_gym.agents.emotional_ed.q_learner import QConfig, QLearner
@@ -77,6 +78,9 @@ CLASSIC_AGENTS: dict[str, ClassicAgent] = {
     ),
     "persistent-q": ClassicAgent(
         channels=persistent, scripted=pushes_until_open, env="ErmGym/Bottleneck-v1"
+    ),
+    "visual-feared-q": ClassicAgent(
+        channels=shuns_colours, scripted=never_onto_feared, env="ErmGym/VisualTransfer-v1"
     ),
     "anxiety-q": ClassicAgent(channels=anxious, scripted=flight, env="ErmGym/PredatorPrey-v1"),
 }

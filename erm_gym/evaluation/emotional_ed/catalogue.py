@@ -14,6 +14,7 @@ from erm_gym.evaluation.emotional_ed import (
     predator_prey,
     shaping,
     slippery_cliff,
+    visual_transfer,
 )
 from erm_gym.evaluation.emotional_ed.experiment import Experiment
 
@@ -29,6 +30,7 @@ EXPERIMENTS: Sequence[Experiment] = (
     pitch_black.EXPERIMENT,
     slippery_cliff.EXPERIMENT,
     bottleneck.EXPERIMENT,
+    visual_transfer.EXPERIMENT,
     predator_prey.EXPERIMENT,
 )
 """Every experiment."""
@@ -39,6 +41,7 @@ FAIR: Sequence[str] = (
     "integrated-q",
     "curiosity-q",
     "persistent-q",
+    "visual-feared-q",
     "anxiety-q",
 )
 """Agents of the fair comparisons, each in the environment that it was made for."""
