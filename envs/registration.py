@@ -25,6 +25,8 @@ CLASSIC = {
     "ErmGym/PitchBlack-v1": "pitch_black:FairPitchBlackVectorEnv",
     "ErmGym/PredatorPrey-v0": "predator_prey:PredatorPreyVectorEnv",
     "ErmGym/PredatorPrey-v1": "predator_prey:FairPredatorPreyVectorEnv",
+    "ErmGym/TransferGrid-v0": "transfer_grid:TransferGridVectorEnv",
+    "ErmGym/TransferGrid-v1": "transfer_grid:FairTransferGridVectorEnv",
     "ErmGym/VisualTransfer-v0": "visual_transfer:VisualTransferVectorEnv",
     "ErmGym/VisualTransfer-v1": "visual_transfer:FairVisualTransferVectorEnv",
     "ErmGym/FearRing-v0": "failure_modes:FearRingVectorEnv",

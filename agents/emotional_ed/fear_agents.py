@@ -9,6 +9,7 @@ from erm_gym.agents.emotional_ed.controls import Constant
 from erm_gym.agents.emotional_ed.fear import ProximityFear
 from erm_gym.agents.emotional_ed.forms import Bonus, LearningGain
 from erm_gym.agents.emotional_ed.moments import Situation, Transition
+from erm_gym.agents.emotional_ed.transferred_fear import WidthFear
 
 HARM_RADIUS = 1.5
 """Distance in cells within which a threat does harm."""
@@ -34,6 +35,11 @@ def into_reach(situation: Situation) -> np.ndarray:
 def never_into_reach() -> list[Channel]:
     """The rule, always."""
     return [Channel(Constant(), [Bonus(into_reach, size=-100.0)])]
+
+
+def transfer_feared() -> list[Channel]:
+    """The same, without the gain, with a fear that learns how far the threat reaches."""
+    return [Channel(WidthFear(), [Bonus(away_from_threat, relative=True)])]
 
 
 def feared() -> list[Channel]:

@@ -12,7 +12,7 @@ from erm_gym.agents.emotional_ed.anger_agents import angry, persistent, pushes_u
 from erm_gym.agents.emotional_ed.anxiety_agents import anxious, flight
 from erm_gym.agents.emotional_ed.channel import Channel
 from erm_gym.agents.emotional_ed.colour_fear import never_onto_feared, shuns_colours
-from erm_gym.agents.emotional_ed.fear_agents import feared, never_into_reach
+from erm_gym.agents.emotional_ed.fear_agents import feared, never_into_reach, transfer_feared
 from erm_gym.agents.emotional_ed.integrated_agents import integrated, keeps_away_and_pushes
 from erm_gym.agents.emotional_ed.q_learner import QConfig, QLearner
 
@@ -72,6 +72,9 @@ CLASSIC_AGENTS: dict[str, ClassicAgent] = {
     "anger-q": ClassicAgent(channels=angry, scripted=pushes_until_open, env="ErmGym/AngerGrid-v1"),
     "integrated-q": ClassicAgent(
         channels=integrated, scripted=keeps_away_and_pushes, env="ErmGym/Integration-v1"
+    ),
+    "transfer-feared-q": ClassicAgent(
+        channels=transfer_feared, scripted=never_into_reach, env="ErmGym/TransferGrid-v1"
     ),
     "curiosity-q": ClassicAgent(
         channels=pitch_black.curious, scripted=pitch_black.scripted, env="ErmGym/PitchBlack-v1"

@@ -14,6 +14,7 @@ from erm_gym.evaluation.emotional_ed import (
     predator_prey,
     shaping,
     slippery_cliff,
+    transfer,
     visual_transfer,
 )
 from erm_gym.evaluation.emotional_ed.experiment import Experiment
@@ -22,6 +23,7 @@ EXPERIMENTS: Sequence[Experiment] = (
     fear.EXPERIMENT,
     anger.EXPERIMENT,
     integration.EXPERIMENT,
+    transfer.EXPERIMENT,
     shaping.EXPERIMENT,
     shaping.FURTHER,
     failure_modes.FEAR,
@@ -39,6 +41,7 @@ FAIR: Sequence[str] = (
     "feared-q",
     "anger-q",
     "integrated-q",
+    "transfer-feared-q",
     "curiosity-q",
     "persistent-q",
     "visual-feared-q",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from erm_gym.evaluation.emotional_ed import pitch_black, predator_prey, visual_transfer
+from erm_gym.evaluation.emotional_ed import pitch_black, predator_prey, transfer, visual_transfer
 
 RUNS = {
     "pitch-black standard": lambda seeds: pitch_black.run(seeds, list, episodes=2),
@@ -13,6 +13,12 @@ RUNS = {
     "predator-prey standard": lambda seeds: predator_prey.run(seeds, list, episodes=2),
     "predator-prey anxiety": lambda seeds: predator_prey.run(
         seeds, predator_prey.anxious, episodes=2
+    ),
+    "transfer no-transfer": lambda seeds: transfer.run(
+        seeds, transfer.place_bound, trained=5, evaluated=2
+    ),
+    "transfer emotional": lambda seeds: transfer.run(
+        seeds, transfer.transferred, trained=5, evaluated=2
     ),
     "visual-transfer standard": lambda seeds: visual_transfer.run(
         seeds, list, trained=2, transferred=2
