@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AutoresetMode
 from stable_baselines3 import PPO
 
 from erm_gym.agents import GymnasiumVecEnv
@@ -23,7 +22,7 @@ from erm_gym.envs.classic.planning import (
     probability_of,
 )
 from erm_gym.envs.classic.slippery_cliff import FairSlipperyCliffVectorEnv
-from erm_gym.evaluation.classic_runs import play, state_numbers
+from erm_gym.evaluation.classic_runs import make_rows, play, state_numbers
 from erm_gym.evaluation.statistics import Interval, iqm, probability_of_improvement
 
 ENV_ID = "ErmGym/SlipperyCliff-v1"
@@ -72,9 +71,7 @@ def run(
         episodes: Episodes of training.
         trained_with: What a fall costs in training; in the evaluation it costs 20.
     """
-    envs = gym.make_vec(
-        ENV_ID, num_envs=len(seeds), fall=trained_with, autoreset_mode=AutoresetMode.DISABLED
-    )
+    envs = make_rows(ENV_ID, len(seeds), fall=trained_with)
     assert isinstance(envs, FairSlipperyCliffVectorEnv)
     learner = agent.learner(seeds, envs.single_observation_space.nvec.tolist(), 4)  # type: ignore[attr-defined]
     trained = play(envs, learner, episodes, seed=[int(seed) for seed in seeds])

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AutoresetMode
 
 from erm_gym.agents.emotional_ed.deep_q import DeepQLearner
 from erm_gym.agents.emotional_ed.published_fear_dqn import PublishedFearLearner
 from erm_gym.envs.classic.slippery_cliff import SlipperyCliffVectorEnv
-from erm_gym.evaluation.classic_runs import play
+from erm_gym.evaluation.classic_runs import make_rows, play
 from erm_gym.evaluation.emotional_ed.experiment import Experiment, Figure, Scores
 from erm_gym.evaluation.emotional_ed.protocols import EVALUATION_SEED
 
@@ -39,7 +37,7 @@ def run(seeds: Sequence[int], make: Making, *, train: int = 500, evaluate: int =
         train: Episodes of training.
         evaluate: Episodes of evaluation.
     """
-    envs = gym.make_vec(ENV_ID, num_envs=len(seeds), autoreset_mode=AutoresetMode.DISABLED)
+    envs = make_rows(ENV_ID, len(seeds))
     assert isinstance(envs, SlipperyCliffVectorEnv)
     learner = make(seeds, envs)
     first = [int(seed) for seed in seeds]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -47,6 +49,13 @@ def test_vector_environments_keep_the_contract(env_id: str) -> None:
         return env
 
     check_vector_env(make, steps=LIMIT + 10, deterministic=env_id in DETERMINISTIC)
+
+
+def test_every_environment_is_documented() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "classic.md").read_text(encoding="utf-8")
+    for env_id in CLASSIC:
+        name = env_id.removeprefix("ErmGym/").removesuffix("-v0").removesuffix("-v1")
+        assert f"`{name}-v0`, `-v1`" in page, env_id
 
 
 @every_env
