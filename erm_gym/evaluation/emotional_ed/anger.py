@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -49,9 +50,9 @@ EXPERIMENT = Experiment(
     env_id=ENV_ID,
     seeds=50,
     arms={
-        "standard": lambda seeds: run(seeds, list),
-        "anger": lambda seeds: run(seeds, angry),
-        "anger-reset": lambda seeds: run(seeds, lambda: angry(forgets=True)),
+        "standard": partial(run, channels=list),
+        "anger": partial(run, channels=angry),
+        "anger-reset": partial(run, channels=lambda: angry(forgets=True)),
     },
     figures={
         ("standard", "blocked"): Figure(published=200.2, rerun=118.2),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -68,10 +69,11 @@ EXPERIMENT = Experiment(
     env_id=ENV_ID,
     seeds=50,
     arms={
-        "standard": lambda seeds: run(seeds, list),
-        "persistent": lambda seeds: run(seeds, persistent),
-        "constant": lambda seeds: run(seeds, constant),
+        "standard": partial(run, channels=list),
+        "persistent": partial(run, channels=persistent),
+        "constant": partial(run, channels=constant),
     },
+    short={"episodes": 10},
     figures={
         ("standard", "opened"): Figure(published=0.651),
         ("persistent", "opened"): Figure(published=0.988),

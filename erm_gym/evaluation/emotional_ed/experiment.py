@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 Scores = Mapping[str, np.ndarray]
 """One number per seed, `[seeds]`, for every metric."""
-Arm = Callable[[Sequence[int]], Scores]
-"""Runs one agent with these seeds, all of them together."""
+Arm = Callable[..., Scores]
+"""Runs one agent with these seeds, all of them together; numbers of episodes by keyword."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,8 @@ class Experiment:
     arms: Mapping[str, Arm]
     """Agents by the names that the original gives them, the baseline first, the emotional one
     second."""
+    short: Mapping[str, int] = field(default_factory=dict)
+    """Numbers of episodes for a run that only shows that it works, as keywords of the arms."""
     figures: Mapping[tuple[str, str], Figure]
     """Reported figures by arm and metric, the metric of the summary first."""
     note: str = ""

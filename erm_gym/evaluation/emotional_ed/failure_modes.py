@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from erm_gym.agents.emotional_ed.anger import Anger
 from erm_gym.agents.emotional_ed.failure_modes import BlockedBoost, Conflict, SignFlip
 from erm_gym.agents.emotional_ed.fear import ProximityFear
 from erm_gym.agents.emotional_ed.forms import Exploration, LearningGain
-from erm_gym.evaluation.emotional_ed.experiment import Arm, Experiment, Figure, Scores
+from erm_gym.evaluation.emotional_ed.experiment import Experiment, Figure, Scores
 from erm_gym.evaluation.emotional_ed.protocols import train_then_evaluate
 
 RING_ID, WALL_ID = "ErmGym/FearRing-v0", "ErmGym/BlockedWay-v0"
@@ -78,16 +79,18 @@ def run(
     return {name: evaluated[name].mean(axis=1) for name in names}
 
 
-def _arm(env_id: str, channels: Makes) -> Arm:
-    return lambda seeds: run(env_id, seeds, channels)
-
+SHORT = {"train": 10, "evaluate": 3}
 
 FEAR = Experiment(
     number="15 fear",
     name="excessive-fear",
     env_id=RING_ID,
     seeds=SEEDS,
-    arms={"standard": _arm(RING_ID, list), "fear": _arm(RING_ID, excessive_fear)},
+    arms={
+        "standard": partial(run, RING_ID, channels=list),
+        "fear": partial(run, RING_ID, channels=excessive_fear),
+    },
+    short=SHORT,
     figures={
         ("standard", "goal"): Figure(published=1.0, rerun=1.0),
         ("fear", "goal"): Figure(published=0.0, rerun=0.0),
@@ -99,7 +102,11 @@ ANGER = Experiment(
     name="excessive-anger",
     env_id=WALL_ID,
     seeds=SEEDS,
-    arms={"standard": _arm(WALL_ID, list), "anger": _arm(WALL_ID, excessive_anger)},
+    arms={
+        "standard": partial(run, WALL_ID, channels=list),
+        "anger": partial(run, WALL_ID, channels=excessive_anger),
+    },
+    short=SHORT,
     figures={
         ("standard", "wall_hits"): Figure(published=0.8, rerun=0.8),
         ("anger", "wall_hits"): Figure(published=7.5, rerun=7.5),
@@ -114,7 +121,11 @@ CONFLICT = Experiment(
     name="conflict-paralysis",
     env_id=RING_ID,
     seeds=SEEDS,
-    arms={"standard": _arm(RING_ID, list), "conflict": _arm(RING_ID, conflict)},
+    arms={
+        "standard": partial(run, RING_ID, channels=list),
+        "conflict": partial(run, RING_ID, channels=conflict),
+    },
+    short=SHORT,
     figures={
         ("standard", "length"): Figure(published=5.6, rerun=4.3),
         ("conflict", "length"): Figure(published=9.3, rerun=9.3),

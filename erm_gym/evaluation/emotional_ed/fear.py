@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -39,7 +40,7 @@ EXPERIMENT = Experiment(
     name="fear",
     env_id=ENV_ID,
     seeds=50,
-    arms={"standard": lambda seeds: run(seeds, list), "fear": lambda seeds: run(seeds, feared)},
+    arms={"standard": partial(run, channels=list), "fear": partial(run, channels=feared)},
     figures={
         ("standard", "min_threat_distance"): Figure(published=0.26, rerun=0.327),
         ("fear", "min_threat_distance"): Figure(published=0.63, rerun=0.573),

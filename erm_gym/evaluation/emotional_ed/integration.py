@@ -17,7 +17,7 @@ from erm_gym.agents.emotional_ed.goal_regret import (
     RememberedRegret,
 )
 from erm_gym.agents.emotional_ed.integrated_agents import scaled_up
-from erm_gym.evaluation.emotional_ed.experiment import Arm, Experiment, Figure, Scores
+from erm_gym.evaluation.emotional_ed.experiment import Experiment, Figure, Scores
 from erm_gym.evaluation.emotional_ed.protocols import train_then_evaluate
 
 ENV_ID = "ErmGym/Integration-v0"
@@ -80,23 +80,20 @@ def run(
     return {name: evaluated[name].mean(axis=1) for name in names}
 
 
-def _arm(channels: Callable[[], Sequence[Channel]]) -> Arm:
-    return lambda seeds: run(seeds, channels)
-
-
 EXPERIMENT = Experiment(
     number="7",
     name="integration",
     env_id=ENV_ID,
     seeds=50,
     arms={
-        "fear-dominant": _arm(partial(integrated, 1.0, 0.2, 0.2)),
-        "anger-dominant": _arm(partial(integrated, 0.2, 1.0, 0.2)),
-        "regret-dominant": _arm(partial(integrated, 0.2, 0.2, 1.0)),
-        "balanced": _arm(partial(integrated, 0.5, 0.5, 0.5)),
-        "no-anger": _arm(partial(integrated, 0.2, 0.0, 0.2)),
-        "standard": _arm(list),
+        "fear-dominant": partial(run, channels=partial(integrated, 1.0, 0.2, 0.2)),
+        "anger-dominant": partial(run, channels=partial(integrated, 0.2, 1.0, 0.2)),
+        "regret-dominant": partial(run, channels=partial(integrated, 0.2, 0.2, 1.0)),
+        "balanced": partial(run, channels=partial(integrated, 0.5, 0.5, 0.5)),
+        "no-anger": partial(run, channels=partial(integrated, 0.2, 0.0, 0.2)),
+        "standard": partial(run, channels=list),
     },
+    short={"train": 10, "evaluate": 3},
     figures={
         ("fear-dominant", "risky"): Figure(published=0.0, rerun=0.020),
         ("anger-dominant", "risky"): Figure(published=0.329, rerun=0.244),

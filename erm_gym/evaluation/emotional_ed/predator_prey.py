@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from erm_gym.agents.emotional_ed import Channel, QConfig
 from erm_gym.agents.emotional_ed.anxiety import Anxiety, flee, flight, nearer, twice_when_caught
@@ -38,7 +39,8 @@ EXPERIMENT = Experiment(
     name="predator-prey",
     env_id=ENV_ID,
     seeds=50,
-    arms={"standard": lambda seeds: run(seeds, list), "anxiety": lambda seeds: run(seeds, anxious)},
+    arms={"standard": partial(run, channels=list), "anxiety": partial(run, channels=anxious)},
+    short={"episodes": 5},
     figures={
         ("standard", "survival_time"): Figure(published=20.3),
         ("anxiety", "survival_time"): Figure(published=45.5),

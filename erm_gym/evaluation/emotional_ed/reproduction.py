@@ -27,8 +27,8 @@ FAIR_FOLDER = "fair"
 QUICK_SEEDS = 4
 QUICK: Mapping[str, Any] = {
     "seeds": 4,
-    "episodes": 20,
-    "evaluation_episodes": 5,
+    "episodes": 4,
+    "evaluation_episodes": 2,
     "trials": 2,
     "search_seeds": 2,
 }
@@ -230,7 +230,7 @@ class _Arm:
         experiment = next(one for one in EXPERIMENTS if one.name == self.experiment)
         seeds = range(min(QUICK_SEEDS, experiment.seeds) if self.quick else experiment.seeds)
         began = time.perf_counter()
-        scores = experiment.arms[self.arm](seeds)
+        scores = experiment.arms[self.arm](seeds, **(experiment.short if self.quick else {}))
         metrics = {}
         for metric, values in scores.items():
             mean, low, high = normal_interval(values)

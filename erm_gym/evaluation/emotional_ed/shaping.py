@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def run(seeds: Sequence[int], channels: Makes, *, episodes: int = 200) -> Scores
     }
 
 
-def transfer(seeds: Sequence[int], channels: Makes) -> np.ndarray:
+def transfer(seeds: Sequence[int], channels: Makes, *, trained: int = 200) -> np.ndarray:
     """Distance `[seeds]` from a threat elsewhere, of an agent that learned and goes on learning.
 
     The novel environment is shaped too, as in the original.
@@ -74,22 +75,24 @@ def transfer(seeds: Sequence[int], channels: Makes) -> np.ndarray:
     config = QConfig(ties="first")
     envs = make_rows(ENV_ID, len(seeds))
     learner = learner_for(envs, seeds, channels, config)
-    play(envs, learner, 200, seed=list(seeds))
+    play(envs, learner, trained, seed=list(seeds))
     novel = make_rows(ENV_ID, len(seeds), threat=NOVEL)
     evaluated = play(novel, learner, EVALUATED, seed=list(seeds), epsilon=0.05)
     return evaluated["min_threat_distance"].mean(axis=1)
 
 
-def episodes_to_distance(seeds: Sequence[int], channels: Makes, least: float = 1.0) -> np.ndarray:
+def episodes_to_distance(
+    seeds: Sequence[int], channels: Makes, *, least: float = 1.0, limit: int = SPEED_LIMIT
+) -> np.ndarray:
     """Episodes of training `[seeds]` until the distance in an evaluation is `least`.
 
-    An evaluation follows every 10 episodes; who never keeps away counts as 500.
+    An evaluation follows every 10 episodes; who never keeps away counts as `limit`.
     """
     config = QConfig(ties="first")
     envs = make_rows(ENV_ID, len(seeds))
     learner = learner_for(envs, seeds, channels, config)
-    found = np.full(len(seeds), float(SPEED_LIMIT))
-    for trained in range(SPEED_ROUND, SPEED_LIMIT, SPEED_ROUND):
+    found = np.full(len(seeds), float(limit))
+    for trained in range(SPEED_ROUND, limit, SPEED_ROUND):
         play(envs, learner, SPEED_ROUND, seed=list(seeds))
         evaluated = play(envs, learner, EVALUATED, seed=list(seeds), epsilon=0.05)
         kept = evaluated["min_threat_distance"].mean(axis=1) >= least
@@ -107,14 +110,13 @@ MAKES: dict[str, Makes] = {
 """Agents by their names; the last is a control of ours."""
 
 
-def _distance(channels: Makes) -> Callable[[Sequence[int]], Scores]:
-    return lambda seeds: run(seeds, channels)
-
-
-def _further(channels: Makes) -> Callable[[Sequence[int]], Scores]:
-    return lambda seeds: {
-        "transfer_distance": transfer(seeds, channels),
-        "episodes_to_distance": episodes_to_distance(seeds, channels),
+def further(
+    seeds: Sequence[int], channels: Makes, *, trained: int = 200, limit: int = 500
+) -> Scores:
+    """Transfer and speed of one agent; arguments as for `transfer` and `episodes_to_distance`."""
+    return {
+        "transfer_distance": transfer(seeds, channels, trained=trained),
+        "episodes_to_distance": episodes_to_distance(seeds, channels, limit=limit),
     }
 
 
@@ -123,7 +125,8 @@ EXPERIMENT = Experiment(
     name="shaping",
     env_id=ENV_ID,
     seeds=20,
-    arms={name: _distance(channels) for name, channels in MAKES.items()},
+    arms={name: partial(run, channels=channels) for name, channels in MAKES.items()},
+    short={"episodes": 20},
     figures={
         ("standard", "min_threat_distance"): Figure(published=0.33, rerun=0.345),
         ("ed", "min_threat_distance"): Figure(published=0.40, rerun=0.465),
@@ -138,7 +141,8 @@ FURTHER = Experiment(
     name="shaping-transfer",
     env_id=ENV_ID,
     seeds=30,
-    arms={name: _further(channels) for name, channels in MAKES.items()},
+    arms={name: partial(further, channels=channels) for name, channels in MAKES.items()},
+    short={"trained": 10, "limit": 20},
     figures={
         ("standard", "transfer_distance"): Figure(published=0.27, rerun=0.51),
         ("ed", "transfer_distance"): Figure(published=0.33, rerun=0.97),

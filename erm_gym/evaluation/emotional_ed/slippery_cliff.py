@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -57,7 +58,8 @@ EXPERIMENT = Experiment(
     name="slippery-cliff",
     env_id=ENV_ID,
     seeds=30,
-    arms={"dqn": lambda seeds: run(seeds, plain), "fear": lambda seeds: run(seeds, feared)},
+    arms={"dqn": partial(run, make=plain), "fear": partial(run, make=feared)},
+    short={"train": 6, "evaluate": 2},
     figures={
         ("dqn", "survival"): Figure(published=0.888, rerun=0.924),
         ("fear", "survival"): Figure(published=0.823, rerun=0.929),

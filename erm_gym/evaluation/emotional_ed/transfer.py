@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -62,10 +63,11 @@ EXPERIMENT = Experiment(
     env_id=ENV_ID,
     seeds=50,
     arms={
-        "no-transfer": lambda seeds: run(seeds, place_bound),
-        "emotional": lambda seeds: run(seeds, transferred),
-        "standard": lambda seeds: run(seeds, list),
+        "no-transfer": partial(run, channels=place_bound),
+        "emotional": partial(run, channels=transferred),
+        "standard": partial(run, channels=list),
     },
+    short={"trained": 10, "evaluated": 5},
     figures={
         ("no-transfer", "hits"): Figure(published=4.00, rerun=2.94),
         ("emotional", "hits"): Figure(published=3.75, rerun=2.22),

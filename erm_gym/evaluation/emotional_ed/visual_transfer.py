@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from erm_gym.agents.emotional_ed import Channel, QConfig
 from erm_gym.agents.emotional_ed.colour_fear import ShunsThreats, ThreatColourFear
@@ -53,7 +54,8 @@ EXPERIMENT = Experiment(
     name="visual-transfer",
     env_id=ENV_ID,
     seeds=50,
-    arms={"standard": lambda seeds: run(seeds, list), "fear": lambda seeds: run(seeds, feared)},
+    arms={"standard": partial(run, channels=list), "fear": partial(run, channels=feared)},
+    short={"trained": 5, "transferred": 5},
     figures={
         ("standard", "zero_shot_hits"): Figure(published=1.78),
         ("fear", "zero_shot_hits"): Figure(published=0.69),

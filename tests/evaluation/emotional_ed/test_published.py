@@ -5,34 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from erm_gym.evaluation.emotional_ed import pitch_black, predator_prey, transfer, visual_transfer
-
-RUNS = {
-    "pitch-black standard": lambda seeds: pitch_black.run(seeds, list, episodes=2),
-    "pitch-black curiosity": lambda seeds: pitch_black.run(seeds, pitch_black.curious, episodes=2),
-    "predator-prey standard": lambda seeds: predator_prey.run(seeds, list, episodes=2),
-    "predator-prey anxiety": lambda seeds: predator_prey.run(
-        seeds, predator_prey.anxious, episodes=2
-    ),
-    "transfer no-transfer": lambda seeds: transfer.run(
-        seeds, transfer.place_bound, trained=5, evaluated=2
-    ),
-    "transfer emotional": lambda seeds: transfer.run(
-        seeds, transfer.transferred, trained=5, evaluated=2
-    ),
-    "visual-transfer standard": lambda seeds: visual_transfer.run(
-        seeds, list, trained=2, transferred=2
-    ),
-    "visual-transfer fear": lambda seeds: visual_transfer.run(
-        seeds, visual_transfer.feared, trained=2, transferred=2
-    ),
-}
+from erm_gym.evaluation.emotional_ed.catalogue import EXPERIMENTS
+from erm_gym.evaluation.emotional_ed.experiment import Experiment
 
 
-@pytest.mark.parametrize("name", sorted(RUNS))
-def test_scores_are_finite_and_repeat(name: str) -> None:
-    scores, again = RUNS[name](range(3)), RUNS[name](range(3))
-    for metric, values in scores.items():
-        assert values.shape == (3,)
-        assert np.isfinite(values).all(), metric
-        np.testing.assert_array_equal(values, again[metric])
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.name)
+def test_scores_are_finite_and_repeat(experiment: Experiment) -> None:
+    assert {arm for arm, _ in experiment.figures} <= set(experiment.arms)
+    for arm in experiment.arms.values():
+        scores, again = (arm(range(3), **experiment.short) for _ in range(2))
+        for metric, values in scores.items():
+            assert values.shape == (3,)
+            assert np.isfinite(values).all(), metric
+            np.testing.assert_array_equal(values, again[metric])
