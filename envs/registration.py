@@ -27,6 +27,8 @@ CLASSIC = {
     "ErmGym/PredatorPrey-v1": "predator_prey:FairPredatorPreyVectorEnv",
     "ErmGym/FearRing-v0": "failure_modes:FearRingVectorEnv",
     "ErmGym/FearRing-v1": "failure_modes:FairFearRingVectorEnv",
+    "ErmGym/Seasons-v0": "seasons:SeasonsVectorEnv",
+    "ErmGym/Seasons-v1": "seasons:FairSeasonsVectorEnv",
     "ErmGym/Integration-v0": "integration:IntegrationVectorEnv",
     "ErmGym/Integration-v1": "integration:FairIntegrationVectorEnv",
 }

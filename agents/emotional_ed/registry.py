@@ -12,6 +12,7 @@ from erm_gym.agents.emotional_ed.channel import Channel
 from erm_gym.agents.emotional_ed.fear_agents import feared, never_into_reach
 from erm_gym.agents.emotional_ed.integrated_agents import integrated, keeps_away_and_pushes
 from erm_gym.agents.emotional_ed.q_learner import QConfig
+from erm_gym.agents.emotional_ed.surprise_agents import follows_what_paid, surprised
 from erm_gym.agents.hyperparameters import AgentError
 from erm_gym.llm.suggestion import suggest
 
@@ -66,6 +67,9 @@ CLASSIC_AGENTS: dict[str, ClassicAgent] = {
     ),
     "curiosity-q": ClassicAgent(
         channels=pitch_black.curious, scripted=pitch_black.scripted, env="ErmGym/PitchBlack-v1"
+    ),
+    "surprise-q": ClassicAgent(
+        channels=surprised, scripted=follows_what_paid, env="ErmGym/Seasons-v1"
     ),
     "persistent-q": ClassicAgent(
         channels=persistent, scripted=pushes_until_open, env="ErmGym/Bottleneck-v1"

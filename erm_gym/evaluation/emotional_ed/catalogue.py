@@ -12,6 +12,7 @@ from erm_gym.evaluation.emotional_ed import (
     integration,
     pitch_black,
     predator_prey,
+    seasons,
     shaping,
     slippery_cliff,
 )
@@ -28,6 +29,7 @@ EXPERIMENTS: Sequence[Experiment] = (
     failure_modes.CONFLICT,
     pitch_black.EXPERIMENT,
     slippery_cliff.EXPERIMENT,
+    seasons.EXPERIMENT,
     bottleneck.EXPERIMENT,
     predator_prey.EXPERIMENT,
 )
@@ -38,6 +40,7 @@ FAIR: Sequence[str] = (
     "anger-q",
     "integrated-q",
     "curiosity-q",
+    "surprise-q",
     "persistent-q",
     "anxiety-q",
 )

@@ -22,6 +22,7 @@ DETERMINISTIC = {
     "ErmGym/FearRing-v1",
     "ErmGym/Integration-v0",
     "ErmGym/Integration-v1",
+    "ErmGym/Seasons-v0",
 }
 """Environments in which nothing is drawn at random."""
 

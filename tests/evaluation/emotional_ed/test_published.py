@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from erm_gym.evaluation.emotional_ed import pitch_black, predator_prey
+from erm_gym.agents.emotional_ed.surprise_agents import surprised
+from erm_gym.evaluation.emotional_ed import pitch_black, predator_prey, seasons
 
 RUNS = {
     "pitch-black standard": lambda seeds: pitch_black.run(seeds, list, episodes=2),
@@ -13,6 +14,9 @@ RUNS = {
     "predator-prey standard": lambda seeds: predator_prey.run(seeds, list, episodes=2),
     "predator-prey anxiety": lambda seeds: predator_prey.run(
         seeds, predator_prey.anxious, episodes=2
+    ),
+    "seasons surprise": lambda seeds: seasons.run(
+        seeds, lambda: surprised(from_error=False), episodes=102
     ),
 }
 
@@ -24,3 +28,9 @@ def test_scores_are_finite_and_repeat(name: str) -> None:
         assert values.shape == (3,)
         assert np.isfinite(values).all(), metric
         np.testing.assert_array_equal(values, again[metric])
+
+
+def test_recovery_counts_from_the_first_episode_after_a_swap() -> None:
+    returns = np.full((2, 6), -1.0)
+    returns[0, 3], returns[1, 4] = 1.0, 1.0  # of seasons of two episodes, swaps at 2 and 4
+    np.testing.assert_allclose(seasons.recovery(returns, season=2), [(2 + 50) / 2, (50 + 1) / 2])
