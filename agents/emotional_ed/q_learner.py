@@ -114,4 +114,11 @@ class QLearner(ChannelLearner):
                 rate = rate * influence.gain(error, channel.level, transition)
         step = np.where(transition.active, rate * error, 0.0)
         self.table[self._rows, self._here, transition.action] += step
+        for channel in self.channels:
+            for influence in channel.influences:
+                values = self.table[self._rows, self._here]  # [B, A]
+                taught = influence.lesson(values, error, channel.level, transition)
+                if taught is not values:
+                    active = transition.active[:, None]
+                    self.table[self._rows, self._here] = np.where(active, taught, values)
         self._tell(transition, error, resting)
