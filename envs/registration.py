@@ -29,6 +29,8 @@ CLASSIC = {
     "ErmGym/FearRing-v1": "failure_modes:FairFearRingVectorEnv",
     "ErmGym/Seasons-v0": "seasons:SeasonsVectorEnv",
     "ErmGym/Seasons-v1": "seasons:FairSeasonsVectorEnv",
+    "ErmGym/TwoDoors-v0": "two_doors:TwoDoorsVectorEnv",
+    "ErmGym/TwoDoors-v1": "two_doors:FairTwoDoorsVectorEnv",
     "ErmGym/Integration-v0": "integration:IntegrationVectorEnv",
     "ErmGym/Integration-v1": "integration:FairIntegrationVectorEnv",
 }

@@ -12,6 +12,7 @@ from erm_gym.agents.emotional_ed.channel import Channel
 from erm_gym.agents.emotional_ed.fear_agents import feared, never_into_reach
 from erm_gym.agents.emotional_ed.integrated_agents import integrated, keeps_away_and_pushes
 from erm_gym.agents.emotional_ed.q_learner import QConfig
+from erm_gym.agents.emotional_ed.regret_agents import regretful, wins_stays_loses_shifts
 from erm_gym.agents.emotional_ed.surprise_agents import follows_what_paid, surprised
 from erm_gym.agents.hyperparameters import AgentError
 from erm_gym.llm.suggestion import suggest
@@ -62,6 +63,9 @@ CLASSIC_AGENTS: dict[str, ClassicAgent] = {
     "q": ClassicAgent(channels=list),
     "feared-q": ClassicAgent(channels=feared, scripted=never_into_reach, env="ErmGym/FearGrid-v1"),
     "anger-q": ClassicAgent(channels=angry, scripted=pushes_until_open, env="ErmGym/AngerGrid-v1"),
+    "regret-q": ClassicAgent(
+        channels=regretful, scripted=wins_stays_loses_shifts, env="ErmGym/TwoDoors-v1"
+    ),
     "integrated-q": ClassicAgent(
         channels=integrated, scripted=keeps_away_and_pushes, env="ErmGym/Integration-v1"
     ),

@@ -12,6 +12,7 @@ from erm_gym.evaluation.emotional_ed import (
     integration,
     pitch_black,
     predator_prey,
+    regret,
     seasons,
     shaping,
     slippery_cliff,
@@ -21,6 +22,7 @@ from erm_gym.evaluation.emotional_ed.experiment import Experiment
 EXPERIMENTS: Sequence[Experiment] = (
     fear.EXPERIMENT,
     anger.EXPERIMENT,
+    regret.EXPERIMENT,
     integration.EXPERIMENT,
     shaping.EXPERIMENT,
     shaping.FURTHER,
@@ -38,6 +40,7 @@ EXPERIMENTS: Sequence[Experiment] = (
 FAIR: Sequence[str] = (
     "feared-q",
     "anger-q",
+    "regret-q",
     "integrated-q",
     "curiosity-q",
     "surprise-q",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from erm_gym.agents.emotional_ed.surprise_agents import surprised
-from erm_gym.evaluation.emotional_ed import pitch_black, predator_prey, seasons
+from erm_gym.evaluation.emotional_ed import pitch_black, predator_prey, regret, seasons
 
 RUNS = {
     "pitch-black standard": lambda seeds: pitch_black.run(seeds, list, episodes=2),
@@ -15,6 +15,7 @@ RUNS = {
     "predator-prey anxiety": lambda seeds: predator_prey.run(
         seeds, predator_prey.anxious, episodes=2
     ),
+    "regret aversion": lambda seeds: regret.run(seeds, regret.averse),
     "seasons surprise": lambda seeds: seasons.run(
         seeds, lambda: surprised(from_error=False), episodes=102
     ),
