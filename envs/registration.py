@@ -31,6 +31,10 @@ CLASSIC = {
     "ErmGym/Seasons-v1": "seasons:FairSeasonsVectorEnv",
     "ErmGym/TwoDoors-v0": "two_doors:TwoDoorsVectorEnv",
     "ErmGym/TwoDoors-v1": "two_doors:FairTwoDoorsVectorEnv",
+    "ErmGym/Contamination-v0": "contamination:ContaminationVectorEnv",
+    "ErmGym/Contamination-v1": "contamination:FairContaminationVectorEnv",
+    "ErmGym/LostResource-v0": "lost_resource:LostResourceVectorEnv",
+    "ErmGym/LostResource-v1": "lost_resource:FairLostResourceVectorEnv",
     "ErmGym/Integration-v0": "integration:IntegrationVectorEnv",
     "ErmGym/Integration-v1": "integration:FairIntegrationVectorEnv",
 }

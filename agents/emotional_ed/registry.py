@@ -9,7 +9,9 @@ from erm_gym.agents.emotional_ed import pitch_black_agents as pitch_black
 from erm_gym.agents.emotional_ed.anger_agents import angry, persistent, pushes_until_open
 from erm_gym.agents.emotional_ed.anxiety_agents import anxious, flight
 from erm_gym.agents.emotional_ed.channel import Channel
+from erm_gym.agents.emotional_ed.disgust_agents import disgusted, stays_clean
 from erm_gym.agents.emotional_ed.fear_agents import feared, never_into_reach
+from erm_gym.agents.emotional_ed.grief_agents import grieving, looks_once
 from erm_gym.agents.emotional_ed.integrated_agents import integrated, keeps_away_and_pushes
 from erm_gym.agents.emotional_ed.q_learner import QConfig
 from erm_gym.agents.emotional_ed.regret_agents import regretful, wins_stays_loses_shifts
@@ -66,8 +68,12 @@ CLASSIC_AGENTS: dict[str, ClassicAgent] = {
     "regret-q": ClassicAgent(
         channels=regretful, scripted=wins_stays_loses_shifts, env="ErmGym/TwoDoors-v1"
     ),
+    "grief-q": ClassicAgent(channels=grieving, scripted=looks_once, env="ErmGym/LostResource-v1"),
     "integrated-q": ClassicAgent(
         channels=integrated, scripted=keeps_away_and_pushes, env="ErmGym/Integration-v1"
+    ),
+    "disgust-q": ClassicAgent(
+        channels=disgusted, scripted=stays_clean, env="ErmGym/Contamination-v1"
     ),
     "curiosity-q": ClassicAgent(
         channels=pitch_black.curious, scripted=pitch_black.scripted, env="ErmGym/PitchBlack-v1"

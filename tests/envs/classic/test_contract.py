@@ -17,11 +17,13 @@ DETERMINISTIC = {
     "ErmGym/BlockedWay-v0",
     "ErmGym/Bottleneck-v0",
     "ErmGym/Bottleneck-v1",
+    "ErmGym/Contamination-v0",
     "ErmGym/FearGrid-v0",
     "ErmGym/FearRing-v0",
     "ErmGym/FearRing-v1",
     "ErmGym/Integration-v0",
     "ErmGym/Integration-v1",
+    "ErmGym/LostResource-v0",
     "ErmGym/Seasons-v0",
 }
 """Environments in which nothing is drawn at random."""

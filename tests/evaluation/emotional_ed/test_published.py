@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from erm_gym.agents.emotional_ed.surprise_agents import surprised
-from erm_gym.evaluation.emotional_ed import pitch_black, predator_prey, regret, seasons
+from erm_gym.evaluation.emotional_ed import (
+    disgust,
+    grief,
+    pitch_black,
+    predator_prey,
+    regret,
+    seasons,
+)
 
 RUNS = {
     "pitch-black standard": lambda seeds: pitch_black.run(seeds, list, episodes=2),
@@ -16,6 +23,11 @@ RUNS = {
         seeds, predator_prey.anxious, episodes=2
     ),
     "regret aversion": lambda seeds: regret.run(seeds, regret.averse),
+    "disgust fear": lambda seeds: disgust.run(seeds, disgust.feared, episodes=2),
+    "disgust": lambda seeds: disgust.run(seeds, disgust.directed, episodes=2),
+    "disgust scaling": lambda seeds: disgust.run_first(seeds, disgust.scaling, train=2, evaluate=2),
+    "grief": lambda seeds: grief.run(seeds, lambda: grief.grieving(0.7, 5), practice=1),
+    "grief statistics": lambda seeds: grief.run_statistics(seeds, grief.learning_part),
     "seasons surprise": lambda seeds: seasons.run(
         seeds, lambda: surprised(from_error=False), episodes=102
     ),
