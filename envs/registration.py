@@ -35,6 +35,8 @@ CLASSIC = {
     "ErmGym/Contamination-v1": "contamination:FairContaminationVectorEnv",
     "ErmGym/LostResource-v0": "lost_resource:LostResourceVectorEnv",
     "ErmGym/LostResource-v1": "lost_resource:FairLostResourceVectorEnv",
+    "ErmGym/WantingLiking-v0": "wanting_liking:WantingLikingVectorEnv",
+    "ErmGym/WantingLiking-v1": "wanting_liking:FairWantingLikingVectorEnv",
     "ErmGym/Integration-v0": "integration:IntegrationVectorEnv",
     "ErmGym/Integration-v1": "integration:FairIntegrationVectorEnv",
 }

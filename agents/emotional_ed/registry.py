@@ -16,6 +16,7 @@ from erm_gym.agents.emotional_ed.integrated_agents import integrated, keeps_away
 from erm_gym.agents.emotional_ed.q_learner import QConfig
 from erm_gym.agents.emotional_ed.regret_agents import regretful, wins_stays_loses_shifts
 from erm_gym.agents.emotional_ed.surprise_agents import follows_what_paid, surprised
+from erm_gym.agents.emotional_ed.wanting_agents import salient_first, wanting_salience
 from erm_gym.agents.hyperparameters import AgentError
 from erm_gym.llm.suggestion import suggest
 
@@ -74,6 +75,9 @@ CLASSIC_AGENTS: dict[str, ClassicAgent] = {
     ),
     "disgust-q": ClassicAgent(
         channels=disgusted, scripted=stays_clean, env="ErmGym/Contamination-v1"
+    ),
+    "wanting-q": ClassicAgent(
+        channels=wanting_salience, scripted=salient_first, env="ErmGym/WantingLiking-v1"
     ),
     "curiosity-q": ClassicAgent(
         channels=pitch_black.curious, scripted=pitch_black.scripted, env="ErmGym/PitchBlack-v1"

@@ -18,6 +18,7 @@ from erm_gym.evaluation.emotional_ed import (
     seasons,
     shaping,
     slippery_cliff,
+    wanting,
 )
 from erm_gym.evaluation.emotional_ed.experiment import Experiment
 
@@ -30,6 +31,7 @@ EXPERIMENTS: Sequence[Experiment] = (
     integration.EXPERIMENT,
     disgust.FIRST,
     disgust.EXPERIMENT,
+    wanting.EXPERIMENT,
     shaping.EXPERIMENT,
     shaping.FURTHER,
     failure_modes.FEAR,
@@ -50,6 +52,7 @@ FAIR: Sequence[str] = (
     "grief-q",
     "integrated-q",
     "disgust-q",
+    "wanting-q",
     "curiosity-q",
     "surprise-q",
     "persistent-q",

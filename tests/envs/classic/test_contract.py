@@ -25,6 +25,7 @@ DETERMINISTIC = {
     "ErmGym/Integration-v1",
     "ErmGym/LostResource-v0",
     "ErmGym/Seasons-v0",
+    "ErmGym/WantingLiking-v0",
 }
 """Environments in which nothing is drawn at random."""
 

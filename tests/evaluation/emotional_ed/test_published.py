@@ -13,6 +13,7 @@ from erm_gym.evaluation.emotional_ed import (
     predator_prey,
     regret,
     seasons,
+    wanting,
 )
 
 RUNS = {
@@ -28,6 +29,7 @@ RUNS = {
     "disgust scaling": lambda seeds: disgust.run_first(seeds, disgust.scaling, train=2, evaluate=2),
     "grief": lambda seeds: grief.run(seeds, lambda: grief.grieving(0.7, 5), practice=1),
     "grief statistics": lambda seeds: grief.run_statistics(seeds, grief.learning_part),
+    "addiction": lambda seeds: wanting.run(seeds, wanting.addicted, train=2, evaluate=2),
     "seasons surprise": lambda seeds: seasons.run(
         seeds, lambda: surprised(from_error=False), episodes=102
     ),
