@@ -18,7 +18,7 @@ from erm_gym.agents.hyperparameters import AgentError
 from erm_gym.agents.prior_dqn import PriorDQN, PriorQNetwork
 from erm_gym.emotion import EMOTIONS, LogitModulator
 
-OTHER_PLACES = ("epsilon", "risk", "action", "reward", "gain")
+OTHER_PLACES = ("epsilon", "risk", "action", "reward", "gain", "lesson")
 """Where an influence can act besides action values."""
 
 

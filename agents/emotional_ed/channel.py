@@ -95,6 +95,22 @@ class Influence:
         """Factor `[B]` of the learning rate, from the temporal-difference error `[B]`."""
         return np.ones_like(error)
 
+    def lesson(
+        self, values: np.ndarray, error: np.ndarray, level: np.ndarray, transition: Transition
+    ) -> np.ndarray:
+        """What else a step teaches about the state that it left, for tabular learners.
+
+        Args:
+            values: `[B, A]`, the state's action values, from which the learner has learned.
+            error: `[B]`, the temporal-difference errors of that.
+            level: `[B]`.
+            transition: The step.
+
+        Returns:
+            `[B, A]`, the values that are kept.
+        """
+        return values
+
 
 @dataclass
 class Channel:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from erm_gym.agents.emotional_ed.channel import Channel
+from erm_gym.agents.emotional_ed.channel import Channel, Influence
 from erm_gym.agents.emotional_ed.ensemble import (
     Parameters,
     RowAdam,
@@ -88,6 +88,9 @@ class DeepQLearner(ChannelLearner):
         channels: Emotions and what they do; none for the plain learner.
         observed_levels: As for the base.
 
+    Raises:
+        AgentError: If an influence teaches about actions that were not taken.
+
     Attributes:
         parameters: Of the B networks.
         target: `[B, S, outputs]`, what the target networks give in every state: there are few, and
@@ -116,6 +119,10 @@ class DeepQLearner(ChannelLearner):
         )
         if observed_levels > 1:
             sizes = [*sizes, *[observed_levels] * len(self.channels)]
+        for channel in self.channels:
+            for influence in channel.influences:
+                if type(influence).lesson is not Influence.lesson:
+                    raise AgentError(f"{type(influence).__name__} teaches a table; use a QLearner")
         self.num_actions = num_actions
         self._columns = one_hot_columns(sizes)
         self.parameters = initial_parameters(

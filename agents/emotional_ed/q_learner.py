@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from erm_gym.agents.emotional_ed.channel import Channel
+from erm_gym.agents.emotional_ed.channel import Channel, Influence
 from erm_gym.agents.emotional_ed.learner import ChannelLearner, Ties
 from erm_gym.agents.emotional_ed.moments import Transition
 from erm_gym.agents.hyperparameters import AgentError
@@ -80,6 +80,12 @@ class QLearner(ChannelLearner):
             ties=self.config.ties,
             observed_levels=observed_levels,
         )
+        self._teaching = [
+            (channel, influence)
+            for channel in self.channels
+            for influence in channel.influences
+            if type(influence).lesson is not Influence.lesson
+        ]
         rows = len(seeds)
         parts = observed_levels ** len(self.channels)
         self.table = np.zeros((rows, num_states * parts, num_actions))
@@ -109,4 +115,9 @@ class QLearner(ChannelLearner):
                 rate = rate * influence.gain(error, channel.level, transition)
         step = np.where(transition.active, rate * error, 0.0)
         self.table[self._rows, self._here, transition.action] += step
+        for channel, influence in self._teaching:
+            values = self.table[self._rows, self._here]  # [B, A]
+            taught = influence.lesson(values, error, channel.level, transition)
+            active = transition.active[:, None]
+            self.table[self._rows, self._here] = np.where(active, taught, values)
         self._tell(transition, error, resting)

@@ -12,9 +12,14 @@ from erm_gym.agents.emotional_ed.anger_agents import angry, persistent, pushes_u
 from erm_gym.agents.emotional_ed.anxiety_agents import anxious, flight
 from erm_gym.agents.emotional_ed.channel import Channel
 from erm_gym.agents.emotional_ed.colour_fear import never_onto_feared, shuns_colours
+from erm_gym.agents.emotional_ed.disgust_agents import disgusted, stays_clean
 from erm_gym.agents.emotional_ed.fear_agents import feared, never_into_reach, transfer_feared
+from erm_gym.agents.emotional_ed.grief_agents import grieving, looks_once
 from erm_gym.agents.emotional_ed.integrated_agents import integrated, keeps_away_and_pushes
 from erm_gym.agents.emotional_ed.q_learner import QConfig, QLearner
+from erm_gym.agents.emotional_ed.regret_agents import regretful, wins_stays_loses_shifts
+from erm_gym.agents.emotional_ed.surprise_agents import follows_what_paid, surprised
+from erm_gym.agents.emotional_ed.wanting_agents import salient_first, wanting_salience
 
 Channels = Callable[[], Sequence[Channel]]
 """Makes an agent's channels; called anew for every learner, since they hold its emotions."""
@@ -70,14 +75,27 @@ CLASSIC_AGENTS: dict[str, ClassicAgent] = {
     "q": ClassicAgent(channels=list),
     "feared-q": ClassicAgent(channels=feared, scripted=never_into_reach, env="ErmGym/FearGrid-v1"),
     "anger-q": ClassicAgent(channels=angry, scripted=pushes_until_open, env="ErmGym/AngerGrid-v1"),
+    "regret-q": ClassicAgent(
+        channels=regretful, scripted=wins_stays_loses_shifts, env="ErmGym/TwoDoors-v1"
+    ),
+    "grief-q": ClassicAgent(channels=grieving, scripted=looks_once, env="ErmGym/LostResource-v1"),
     "integrated-q": ClassicAgent(
         channels=integrated, scripted=keeps_away_and_pushes, env="ErmGym/Integration-v1"
     ),
     "transfer-feared-q": ClassicAgent(
         channels=transfer_feared, scripted=never_into_reach, env="ErmGym/TransferGrid-v1"
     ),
+    "disgust-q": ClassicAgent(
+        channels=disgusted, scripted=stays_clean, env="ErmGym/Contamination-v1"
+    ),
+    "wanting-q": ClassicAgent(
+        channels=wanting_salience, scripted=salient_first, env="ErmGym/WantingLiking-v1"
+    ),
     "curiosity-q": ClassicAgent(
         channels=pitch_black.curious, scripted=pitch_black.scripted, env="ErmGym/PitchBlack-v1"
+    ),
+    "surprise-q": ClassicAgent(
+        channels=surprised, scripted=follows_what_paid, env="ErmGym/Seasons-v1"
     ),
     "persistent-q": ClassicAgent(
         channels=persistent, scripted=pushes_until_open, env="ErmGym/Bottleneck-v1"

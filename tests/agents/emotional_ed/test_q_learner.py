@@ -10,7 +10,8 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 from erm_gym.agents import AgentError
-from erm_gym.agents.emotional_ed import Channel, QConfig, QLearner, Situation
+from erm_gym.agents.emotional_ed import Channel, QConfig, QLearner, Situation, Transition
+from erm_gym.agents.emotional_ed.channel import Influence
 from erm_gym.agents.emotional_ed.controls import Constant
 from erm_gym.agents.emotional_ed.forms import LearningGain
 from erm_gym.agents.emotional_ed.named import home_of, named_agent
@@ -55,6 +56,23 @@ def test_a_gain_scales_the_learning_rate(look: Look) -> None:
     learner.observe(before, np.array([0]), np.array([1.0]), before, np.array([True]), active=ALL)
     assert learner.table[0, 0, 0] == pytest.approx(0.2)
     assert learner.mean_levels().tolist() == [[0.5]]
+
+
+def test_a_step_can_teach_about_what_was_not_done(look: Look) -> None:
+    class Both(Influence):
+        def lesson(
+            self, values: np.ndarray, error: np.ndarray, level: np.ndarray, transition: Transition
+        ) -> np.ndarray:
+            return values + (level * error)[:, None]
+
+    learner = QLearner([0, 1], 2, 3, QConfig(learning_rate=0.5), [Channel(Constant(0.1), [Both()])])
+    before = look([1, 1])
+    learner.act(before)
+    ones, ends = np.ones(2), np.ones(2, bool)
+    active = np.array([True, False])
+    learner.observe(before, np.zeros(2, int), ones, before, ends, active=active)
+    np.testing.assert_allclose(learner.table[0], [[0.0] * 3, [0.6, 0.1, 0.1]])
+    np.testing.assert_array_equal(learner.table[1], 0.0)
 
 
 def test_ties_are_broken_at_random_or_by_the_first(look: Look) -> None:
