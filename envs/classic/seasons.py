@@ -85,7 +85,8 @@ class SeasonsVectorEnv(GridVectorEnv):
         self.measures["paid"] += pays
         self.measures["cost"] += costs
         reward = STEP_REWARD + ITEM_REWARD * (pays.astype(float) - costs)
-        return reward, self.taken.all(axis=1)
+        ended = np.asarray(self.taken.all(axis=1))
+        return reward, ended
 
     def _found(self) -> np.ndarray:
         """The item `[B, 4]` bool that lies where the agent is."""
