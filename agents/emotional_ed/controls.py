@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from erm_gym.agents.emotional_ed.channel import Emotion
@@ -27,12 +29,52 @@ class Constant(Emotion):
         self.level[:] = self.value
 
 
+class Levelled(Emotion):
+    """Feels the same everywhere in place of another emotion, which goes on to remember.
+
+    Args:
+        emotion: What is replaced; influences may look at what it remembers.
+        value: The level, a number or `[B]`.
+    """
+
+    def __init__(self, emotion: Emotion, value: float | np.ndarray) -> None:
+        self.emotion = emotion
+        self.value = value
+
+    def allocate(self, rows: int, states: int, actions: int) -> None:
+        """Makes the arrays of both."""
+        super().allocate(rows, states, actions)
+        self.emotion.allocate(rows, states, actions)
+        self.level[:] = self.value
+
+    def begin(self, rows: np.ndarray, situation: Situation) -> None:
+        """Tells the emotion."""
+        self.emotion.begin(rows, situation)
+
+    def feel(self, transition: Transition) -> None:
+        """Tells the emotion."""
+        self.emotion.feel(transition)
+
+    def learned(self, transition: Transition, error: np.ndarray) -> None:
+        """Tells the emotion."""
+        self.emotion.learned(transition, error)
+
+    def kept(self, resting: np.ndarray) -> list[np.ndarray]:
+        """What the emotion holds."""
+        return self.emotion.kept(resting)
+
+    def put_back(self, resting: np.ndarray, kept: Sequence[np.ndarray]) -> None:
+        """Puts it back."""
+        self.emotion.put_back(resting, kept)
+
+
 class Placebo(Emotion):
     """What another emotion felt in another row at another time, in the order it was felt there.
 
     Row i replays what was felt in row i + 1 (the last row: in row 0), from a place that changes
     with every episode. So it has the size, the spread and the rhythm of the true signal, and says
-    nothing about where row i is. Until the other row felt something it feels nothing.
+    nothing about where row i is. Until the other row felt something it feels nothing. What the
+    emotion remembers beside its level, a place say, stays row i's own.
 
     Args:
         emotion: What is felt in truth. Its own level is never shown to the row that feels it.

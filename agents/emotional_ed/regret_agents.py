@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from erm_gym.agents.emotional_ed.channel import Channel
 from erm_gym.agents.emotional_ed.controls import Constant
-from erm_gym.agents.emotional_ed.forms import Bonus, LearningGain, Override
+from erm_gym.agents.emotional_ed.forms import LearningGain, Override
 from erm_gym.agents.emotional_ed.regret import (
     ForegoneLearning,
     Regret,
-    RememberedDoors,
     heeded,
     lose_shift,
 )
@@ -24,13 +23,8 @@ def both_doors(rate: float = 0.05) -> list[Channel]:
 
 
 def regretful() -> list[Channel]:
-    """Learns more when there is regret, from both doors, and keeps off regretted doors."""
-    remembered = RememberedDoors(forgets=True)
-    return [
-        Channel(Regret(), [LearningGain(heeded)]),
-        *both_doors(),
-        Channel(remembered, [Bonus(remembered.shares, size=-4.0, relative=True)]),
-    ]
+    """Learns more when there is regret, and from both doors."""
+    return [Channel(Regret(), [LearningGain(heeded)]), *both_doors()]
 
 
 def wins_stays_loses_shifts() -> list[Channel]:

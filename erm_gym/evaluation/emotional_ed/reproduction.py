@@ -24,12 +24,12 @@ from erm_gym.evaluation.storage import read_json, write_json
 
 FILE = "emotional_ed.json"
 FAIR_FOLDER = "fair"
-QUICK_SEEDS = 4
+QUICK_SEEDS = 3
 QUICK: Mapping[str, Any] = {
-    "seeds": 4,
-    "episodes": 4,
-    "evaluation_episodes": 2,
-    "trials": 2,
+    "seeds": 3,
+    "episodes": 2,
+    "evaluation_episodes": 1,
+    "trials": 1,
     "search_seeds": 2,
 }
 """A fair comparison that only shows that it runs."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from erm_gym.agents.emotional_ed import Channel
 from erm_gym.agents.emotional_ed.baselines import count_bonus, pearce_hall, sticky
-from erm_gym.agents.emotional_ed.controls import Constant, Placebo
+from erm_gym.agents.emotional_ed.controls import Levelled, Placebo
 from erm_gym.agents.emotional_ed.deep_agents import DeepAgent
 from erm_gym.agents.emotional_ed.forms import LearningGain
 from erm_gym.agents.emotional_ed.harm import Harm, IntrinsicFear
@@ -95,7 +95,7 @@ def _placebo(agent: EmotionalAgent, parameters: Parameters) -> list[Channel]:
 
 def _constant(agent: EmotionalAgent, parameters: Parameters) -> list[Channel]:
     return [
-        Channel(Constant(parameters[f"level {number}"]), each.influences, each.weight)
+        Channel(Levelled(each.emotion, parameters[f"level {number}"]), each.influences, each.weight)
         for number, each in enumerate(_emotional(agent, parameters))
     ]
 

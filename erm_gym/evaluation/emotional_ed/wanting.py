@@ -107,8 +107,8 @@ EXPERIMENT = Experiment(
         ("standard", "return"): Figure(rerun=0.12),
     },
     note=(
-        "Wanting eats the wanted item hardly more often than the standard agent does: the published "
-        "effect is the gain's, which with ours is small. Shares swing with the random actions of "
-        "the evaluation: .02, .07 and .10 of the standard agent's at epsilon 0, .05 and .1."
+        "Wanting eats the wanted item hardly more often than the standard agent does: the "
+        "published effect is the gain's, which with ours is small. Shares swing with the random "
+        "actions of the evaluation: .02, .07 and .10 of the standard agent's at epsilon 0, .05, .1."
     ),
 )

@@ -9,8 +9,9 @@ import pytest
 
 from erm_gym.agents.emotional_ed import Channel, Emotion, QConfig, QLearner, Situation, Transition
 from erm_gym.agents.emotional_ed.baselines import count_bonus, pearce_hall, sticky
-from erm_gym.agents.emotional_ed.controls import Placebo
+from erm_gym.agents.emotional_ed.controls import Levelled, Placebo
 from erm_gym.agents.emotional_ed.fear import ProximityFear
+from erm_gym.agents.emotional_ed.harm import IntrinsicFear
 from erm_gym.agents.emotional_ed.shaping import PotentialShaping, Shaping
 
 Look = Callable[..., Situation]
@@ -105,3 +106,17 @@ def test_a_placebo_needs_another_row() -> None:
     channel = Channel(Placebo(ProximityFear()), ())
     with pytest.raises(ValueError, match="a placebo needs at least 2 rows, got 1"):
         QLearner([0], 1, 1, channels=[channel])
+
+
+def test_a_constant_level_leaves_the_memory_alone(step: Step) -> None:
+    felt, levelled = IntrinsicFear(), Levelled(IntrinsicFear(), np.array([0.2, 0.7]))
+    for emotion in (felt, levelled):
+        emotion.allocate(2, 3, 2)
+        emotion.feel(step(reward=[-1.0, 0.0], state=[1, 2]))
+    assert levelled.level.tolist() == [0.2, 0.7]
+    np.testing.assert_array_equal(levelled.emotion.dangerous, felt.dangerous)  # type: ignore[attr-defined]
+    resting = np.array([True, False])
+    kept = levelled.kept(resting)
+    levelled.feel(step(reward=[-1.0, 0.0], state=[1, 2]))
+    levelled.put_back(resting, kept)
+    assert levelled.emotion.seen.tolist() == [[0, 1, 0], [0, 0, 2]]  # type: ignore[attr-defined]

@@ -39,9 +39,11 @@ def test_every_experiment_and_comparison_runs(quick: tuple[Path, dict[str, Any]]
     for one in EXPERIMENTS:
         found = results["experiments"][one.name]
         assert set(found["arms"]) == set(one.arms)
+        assert {arm for arm, _ in one.figures} <= set(one.arms)
         assert len(found["figures"]) == len(one.figures)
         for arm in found["arms"].values():
             for metric in arm["metrics"].values():
+                assert len(metric["scores"]) == 3
                 assert np.isfinite(metric["scores"]).all()
 
 
