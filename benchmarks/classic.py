@@ -36,8 +36,8 @@ class Arguments:
     """A tabular agent."""
     env: str = "ErmGym/FearGrid-v1"
     """A classic environment."""
-    seeds: int = 50
-    """Rows that learn together."""
+    seeds: tuple[int, ...] = (50, 200)
+    """Rows that learn together: those of a comparison, and those of its search."""
     episodes: int = 100
     """Episodes that each of them learns for."""
     rounds: int = 5
@@ -46,10 +46,10 @@ class Arguments:
     """JSON file for the results; by default classic.json beside this file."""
 
 
-def together(arguments: Arguments) -> float:
+def together(arguments: Arguments, seeds: int) -> float:
     """Steps per second of all seeds in one batch."""
-    envs = make_rows(arguments.env, arguments.seeds)
-    learner = make_learner(arguments, list(range(arguments.seeds)), envs)
+    envs = make_rows(arguments.env, seeds)
+    learner = make_learner(arguments, list(range(seeds)), envs)
     began = time.perf_counter()
     found = play(envs, learner, arguments.episodes, seed=0)
     return float(found["length"].sum() / (time.perf_counter() - began))
@@ -99,18 +99,24 @@ def situation(env: gym.Env, observation: object, info: dict[str, object], action
 
 
 def main(arguments: Arguments) -> None:
-    """Times both in turn and shows the median ratio."""
-    rounds = [(together(arguments), one_by_one(arguments)) for _ in range(arguments.rounds)]
-    fast, slow = (statistics.median(each) for each in zip(*rounds, strict=True))
-    ratio = statistics.median(one / other for one, other in rounds)
+    """Times all in turn and shows the median ratios."""
+    rounds = [
+        (one_by_one(arguments), *(together(arguments, seeds) for seeds in arguments.seeds))
+        for _ in range(arguments.rounds)
+    ]
     console = Console()
-    console.print(f"{arguments.seeds} seeds together: {fast:,.0f} steps/s")
+    slow = statistics.median(each[0] for each in rounds)
     console.print(f"one by one: {slow:,.0f} steps/s")
-    console.print(f"{ratio:.1f} times as fast")
+    found = {}
+    for place, seeds in enumerate(arguments.seeds, start=1):
+        fast = statistics.median(each[place] for each in rounds)
+        ratio = statistics.median(each[place] / each[0] for each in rounds)
+        console.print(f"{seeds} together: {fast:,.0f} steps/s, {ratio:.1f} times as fast")
+        found[seeds] = {"steps_per_second": fast, "ratio": ratio}
     options = {key: value for key, value in asdict(arguments).items() if key != "out"}
-    found = {"arguments": options, "together": fast, "one_by_one": slow, "ratio": ratio}
+    results = {"arguments": options, "one_by_one": slow, "together": found}
     out = arguments.out or Path(__file__).with_name("classic.json")
-    out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
