@@ -11,6 +11,7 @@ from erm_gym.agents.emotional_ed.anxiety_agents import anxious, flight
 from erm_gym.agents.emotional_ed.channel import Channel
 from erm_gym.agents.emotional_ed.fear_agents import feared, never_into_reach
 from erm_gym.agents.emotional_ed.integrated_agents import integrated, keeps_away_and_pushes
+from erm_gym.agents.emotional_ed.patience_agents import goes_on_while_in_reach, patient
 from erm_gym.agents.emotional_ed.q_learner import QConfig
 from erm_gym.agents.hyperparameters import AgentError
 from erm_gym.llm.suggestion import suggest
@@ -71,5 +72,8 @@ CLASSIC_AGENTS: dict[str, ClassicAgent] = {
         channels=persistent, scripted=pushes_until_open, env="ErmGym/Bottleneck-v1"
     ),
     "anxiety-q": ClassicAgent(channels=anxious, scripted=flight, env="ErmGym/PredatorPrey-v1"),
+    "patience-q": ClassicAgent(
+        channels=patient, scripted=goes_on_while_in_reach, env="ErmGym/BatteryRun-v1"
+    ),
 }
 """Every tabular agent by its name, in the order of the experiments."""

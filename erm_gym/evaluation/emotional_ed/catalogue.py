@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from erm_gym.evaluation.emotional_ed import (
     anger,
+    battery_run,
     bottleneck,
     failure_modes,
     fear,
@@ -30,6 +31,7 @@ EXPERIMENTS: Sequence[Experiment] = (
     slippery_cliff.EXPERIMENT,
     bottleneck.EXPERIMENT,
     predator_prey.EXPERIMENT,
+    battery_run.EXPERIMENT,
 )
 """Every experiment."""
 
@@ -40,5 +42,6 @@ FAIR: Sequence[str] = (
     "curiosity-q",
     "persistent-q",
     "anxiety-q",
+    "patience-q",
 )
 """Agents of the fair comparisons, each in the environment that it was made for."""

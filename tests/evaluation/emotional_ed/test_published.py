@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from erm_gym.evaluation.emotional_ed import pitch_black, predator_prey
+from erm_gym.evaluation.emotional_ed import battery_run, pitch_black, predator_prey
 
 RUNS = {
+    "battery-run standard": lambda seeds: battery_run.run(seeds, list, episodes=2),
+    "battery-run patience": lambda seeds: battery_run.run(seeds, battery_run.patient, episodes=2),
     "pitch-black standard": lambda seeds: pitch_black.run(seeds, list, episodes=2),
     "pitch-black curiosity": lambda seeds: pitch_black.run(seeds, pitch_black.curious, episodes=2),
     "predator-prey standard": lambda seeds: predator_prey.run(seeds, list, episodes=2),
