@@ -13,6 +13,8 @@ ENTRY_POINTS = {
 CLASSIC = {
     "ErmGym/AngerGrid-v0": "anger_grid:AngerGridVectorEnv",
     "ErmGym/AngerGrid-v1": "anger_grid:FairAngerGridVectorEnv",
+    "ErmGym/BatteryRun-v0": "battery_run:BatteryRunVectorEnv",
+    "ErmGym/BatteryRun-v1": "battery_run:FairBatteryRunVectorEnv",
     "ErmGym/BlockedWay-v0": "failure_modes:BlockedWayVectorEnv",
     "ErmGym/BlockedWay-v1": "failure_modes:FairBlockedWayVectorEnv",
     "ErmGym/Bottleneck-v0": "bottleneck:BottleneckVectorEnv",

@@ -16,6 +16,7 @@ from erm_gym.agents.emotional_ed.disgust_agents import disgusted, stays_clean
 from erm_gym.agents.emotional_ed.fear_agents import feared, never_into_reach, transfer_feared
 from erm_gym.agents.emotional_ed.grief_agents import grieving, looks_once
 from erm_gym.agents.emotional_ed.integrated_agents import integrated, keeps_away_and_pushes
+from erm_gym.agents.emotional_ed.patience_agents import goes_on_while_in_reach, patient
 from erm_gym.agents.emotional_ed.q_learner import QConfig, QLearner
 from erm_gym.agents.emotional_ed.regret_agents import regretful, wins_stays_loses_shifts
 from erm_gym.agents.emotional_ed.surprise_agents import follows_what_paid, surprised
@@ -104,5 +105,8 @@ CLASSIC_AGENTS: dict[str, ClassicAgent] = {
         channels=shuns_colours, scripted=never_onto_feared, env="ErmGym/VisualTransfer-v1"
     ),
     "anxiety-q": ClassicAgent(channels=anxious, scripted=flight, env="ErmGym/PredatorPrey-v1"),
+    "patience-q": ClassicAgent(
+        channels=patient, scripted=goes_on_while_in_reach, env="ErmGym/BatteryRun-v1"
+    ),
 }
 """Every tabular agent by its name, in the order of the experiments."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from erm_gym.evaluation.emotional_ed import (
     anger,
+    battery_run,
     bottleneck,
     disgust,
     failure_modes,
@@ -46,6 +47,7 @@ EXPERIMENTS: Sequence[Experiment] = (
     bottleneck.EXPERIMENT,
     visual_transfer.EXPERIMENT,
     predator_prey.EXPERIMENT,
+    battery_run.EXPERIMENT,
 )
 """Every experiment."""
 
@@ -63,5 +65,6 @@ FAIR: Sequence[str] = (
     "persistent-q",
     "visual-feared-q",
     "anxiety-q",
+    "patience-q",
 )
 """Agents of the fair comparisons, each in the environment that it was made for."""
