@@ -117,7 +117,7 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     users = ["users"] * 3
     assert ran == [
         *("train", "train", "evaluate", "compare", "doctor"),
-        *("ablate", "reproduce"),
+        *("ablate", "ablate", "reproduce"),
         *training,
         *("feel", "replay"),
         *users,

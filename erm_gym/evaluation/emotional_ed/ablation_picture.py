@@ -56,7 +56,7 @@ def _draw_scores(axes: Axes, results: dict[str, Any]) -> None:
         axes.plot(middle, row, "o", color=colour, markersize=11)
     low, high = results["range"]
     lows = min([found["iqm"][1] for found in variants.values()])
-    axes.axvline(low, color=CONTROL, linestyle=":", label="random policy")
+    lows = min([found["iqm"][1] for found in variants.values()])
     if results["optimum"] is not None:
         axes.axvline(results["optimum"], color="black", linestyle="--", label="best policy")
         high = max(high, results["optimum"])
@@ -65,8 +65,10 @@ def _draw_scores(axes: Axes, results: dict[str, Any]) -> None:
     if low < lows - margin:  # the line would be far outside
         axes.set_xlabel(f"return, greedy (a random policy: {low:.2f})", fontsize=14)
     else:
+        axes.axvline(low, color=CONTROL, linestyle=":", label="random policy")
         axes.set_xlabel("return, greedy", fontsize=14)
-    axes.legend(fontsize=12, frameon=False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=12, frameon=False)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_title(

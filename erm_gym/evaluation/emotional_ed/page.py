@@ -15,8 +15,8 @@ NOTHING = "-"
 AS_PUBLISHED = (
     "Environments, agents and protocols as they were, defects included. *Re-run* is what the "
     "original's own code gives; ours should contain it in its 95% interval over as many seeds, or "
-    "the published figure where there is no re-run. d is Cohen's, emotional minus baseline; none "
-    "where a variance is nearly zero."
+    "the published figure where there is no re-run. d is Cohen's, of the second agent minus the "
+    "first in the first metric; none where a variance is nearly zero."
 )
 COMPARED_FAIRLY = (
     "The emotion's input is in everybody's observation. Every variant searched its "
@@ -86,11 +86,12 @@ def _faithful(experiments: Mapping[str, Any]) -> list[str]:
     for name, found in experiments.items():
         for figure in found.get("figures", ()):
             mean, low, high = figure["ours"]
+            d = _number(found["d"]) if figure["metric"] == found["metric"] else ""
             contained = {True: "yes", False: "**no**", None: NOTHING}[figure["contained"]]
             lines.append(
                 f"| {found['number']} {name} | {figure['arm']} | {figure['metric']} | "
                 f"{_number(figure['published'])} | {_number(figure['rerun'])} | "
-                f"{mean:.3g} ({low:.3g}, {high:.3g}) | {contained} | {_number(found['d'])} |"
+                f"{mean:.3g} ({low:.3g}, {high:.3g}) | {contained} | {d} |"
             )
         if found.get("note"):
             notes.append(f"- {found['number']} {name}: {found['note']}")
