@@ -56,7 +56,6 @@ def _draw_scores(axes: Axes, results: dict[str, Any]) -> None:
         axes.plot(middle, row, "o", color=colour, markersize=11)
     low, high = results["range"]
     lows = min([found["iqm"][1] for found in variants.values()])
-    lows = min([found["iqm"][1] for found in variants.values()])
     if results["optimum"] is not None:
         axes.axvline(results["optimum"], color="black", linestyle="--", label="best policy")
         high = max(high, results["optimum"])
