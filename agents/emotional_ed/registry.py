@@ -9,10 +9,14 @@ from erm_gym.agents.emotional_ed import pitch_black_agents as pitch_black
 from erm_gym.agents.emotional_ed.anger_agents import angry, persistent, pushes_until_open
 from erm_gym.agents.emotional_ed.anxiety_agents import anxious, flight
 from erm_gym.agents.emotional_ed.channel import Channel
+from erm_gym.agents.emotional_ed.conflict_agents import minds_its_temper, torn
 from erm_gym.agents.emotional_ed.fear_agents import feared, never_into_reach
 from erm_gym.agents.emotional_ed.integrated_agents import integrated, keeps_away_and_pushes
+from erm_gym.agents.emotional_ed.mood_agents import goes_by_the_last_event, moody
 from erm_gym.agents.emotional_ed.patience_agents import goes_on_while_in_reach, patient
-from erm_gym.agents.emotional_ed.q_learner import QConfig
+from erm_gym.agents.emotional_ed.q_learner import QConfig, QLearner
+from erm_gym.agents.emotional_ed.quantile_table import QuantileTableLearner
+from erm_gym.agents.emotional_ed.risk_agents import never_onto_threat, risk_averse
 from erm_gym.agents.hyperparameters import AgentError
 from erm_gym.llm.suggestion import suggest
 
@@ -33,6 +37,8 @@ class ClassicAgent:
     """The fair environment it was made for; None for an agent of no experiment."""
     config: QConfig = field(default_factory=QConfig)
     """Hyperparameters, where nothing was tuned."""
+    learner: type[QLearner] = QLearner
+    """What learns."""
 
 
 def classic_agent(name: str) -> ClassicAgent:
@@ -62,8 +68,12 @@ CLASSIC_AGENTS: dict[str, ClassicAgent] = {
     "q": ClassicAgent(channels=list),
     "feared-q": ClassicAgent(channels=feared, scripted=never_into_reach, env="ErmGym/FearGrid-v1"),
     "anger-q": ClassicAgent(channels=angry, scripted=pushes_until_open, env="ErmGym/AngerGrid-v1"),
+    "conflict-q": ClassicAgent(channels=torn, scripted=minds_its_temper, env="ErmGym/Conflict-v1"),
     "integrated-q": ClassicAgent(
         channels=integrated, scripted=keeps_away_and_pushes, env="ErmGym/Integration-v1"
+    ),
+    "mood-q": ClassicAgent(
+        channels=moody, scripted=goes_by_the_last_event, env="ErmGym/Temporal-v1"
     ),
     "curiosity-q": ClassicAgent(
         channels=pitch_black.curious, scripted=pitch_black.scripted, env="ErmGym/PitchBlack-v1"
@@ -74,6 +84,12 @@ CLASSIC_AGENTS: dict[str, ClassicAgent] = {
     "anxiety-q": ClassicAgent(channels=anxious, scripted=flight, env="ErmGym/PredatorPrey-v1"),
     "patience-q": ClassicAgent(
         channels=patient, scripted=goes_on_while_in_reach, env="ErmGym/BatteryRun-v1"
+    ),
+    "cvar-feared-q": ClassicAgent(
+        channels=risk_averse,
+        scripted=never_onto_threat,
+        env="ErmGym/Gamble-v1",
+        learner=QuantileTableLearner,
     ),
 }
 """Every tabular agent by its name, in the order of the experiments."""

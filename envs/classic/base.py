@@ -133,6 +133,12 @@ class ClassicVectorEnv(VectorEnv):
     def _context(self) -> dict[str, np.ndarray]:
         """What an emotion may look at: fresh arrays `[B]` or `[B, A]` by name."""
 
+    def _forget(self, rows: np.ndarray) -> None:
+        """Forgets what outlives episodes, where `rows` `[B]` bool are given a seed.
+
+        It is called before `_begin`. By default nothing outlives them.
+        """
+
     def _ansi(self, row: int) -> str:
         raise NotImplementedError
 
@@ -172,6 +178,7 @@ class ClassicVectorEnv(VectorEnv):
         for row, one in enumerate(seeds):
             if one is not None and rows[row]:
                 self._streams.seed(row, one)
+        self._forget(rows & np.array([one is not None for one in seeds]))
         self._start(rows)
         return self._observations(), self._infos(rows)
 

@@ -210,7 +210,8 @@ def _run(
     config: AblationConfig, variant: Variant, parameters: Parameters, seeds: Sequence[int]
 ) -> tuple[Episodes, Episodes, QLearner]:
     envs = make_rows(config.env, len(seeds))
-    learner = QLearner(
+    agent = classic_agent(config.agent)
+    learner = agent.learner(
         seeds,
         number_of_states(envs.single_observation_space),
         number_of_actions(envs.single_action_space),
@@ -219,7 +220,7 @@ def _run(
             discount=parameters["discount"],
             epsilon=parameters["epsilon"],
         ),
-        variant.build(classic_agent(config.agent), parameters),
+        variant.build(agent, parameters),
         observed_levels=variant.observed_levels,
     )
     trained = play(envs, learner, config.episodes, seed=list(seeds))

@@ -8,6 +8,8 @@ from erm_gym.evaluation.emotional_ed import (
     anger,
     battery_run,
     bottleneck,
+    conflict,
+    cvar_fear,
     failure_modes,
     fear,
     integration,
@@ -15,13 +17,16 @@ from erm_gym.evaluation.emotional_ed import (
     predator_prey,
     shaping,
     slippery_cliff,
+    temporal,
 )
 from erm_gym.evaluation.emotional_ed.experiment import Experiment
 
 EXPERIMENTS: Sequence[Experiment] = (
     fear.EXPERIMENT,
     anger.EXPERIMENT,
+    conflict.EXPERIMENT,
     integration.EXPERIMENT,
+    temporal.EXPERIMENT,
     shaping.EXPERIMENT,
     shaping.FURTHER,
     failure_modes.FEAR,
@@ -32,16 +37,20 @@ EXPERIMENTS: Sequence[Experiment] = (
     bottleneck.EXPERIMENT,
     predator_prey.EXPERIMENT,
     battery_run.EXPERIMENT,
+    cvar_fear.EXPERIMENT,
 )
 """Every experiment."""
 
 FAIR: Sequence[str] = (
     "feared-q",
     "anger-q",
+    "conflict-q",
     "integrated-q",
+    "mood-q",
     "curiosity-q",
     "persistent-q",
     "anxiety-q",
     "patience-q",
+    "cvar-feared-q",
 )
 """Agents of the fair comparisons, each in the environment that it was made for."""

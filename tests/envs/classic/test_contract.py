@@ -17,11 +17,14 @@ DETERMINISTIC = {
     "ErmGym/BlockedWay-v0",
     "ErmGym/Bottleneck-v0",
     "ErmGym/Bottleneck-v1",
+    "ErmGym/Conflict-v0",
     "ErmGym/FearGrid-v0",
     "ErmGym/FearRing-v0",
     "ErmGym/FearRing-v1",
     "ErmGym/Integration-v0",
     "ErmGym/Integration-v1",
+    "ErmGym/Temporal-v0",
+    "ErmGym/Temporal-v1",
 }
 """Environments in which nothing is drawn at random."""
 

@@ -5,9 +5,24 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from erm_gym.evaluation.emotional_ed import battery_run, pitch_black, predator_prey
+from erm_gym.evaluation.emotional_ed import (
+    battery_run,
+    conflict,
+    cvar_fear,
+    pitch_black,
+    predator_prey,
+    temporal,
+)
 
 RUNS = {
+    "temporal phasic": lambda seeds: temporal.run(seeds, list, episodes=2),
+    "temporal tonic": lambda seeds: temporal.run(seeds, temporal.tonic, episodes=3),
+    "conflict fear": lambda seeds: conflict.run(seeds, conflict.fear_dominant, train=2, evaluate=2),
+    "conflict approach": lambda seeds: conflict.run(
+        seeds, conflict.approach_dominant, train=2, evaluate=2
+    ),
+    "conflict balanced": lambda seeds: conflict.run(seeds, conflict.balanced, train=2, evaluate=2),
+    "cvar-fear half": lambda seeds: cvar_fear.run(seeds, cvar_fear.cvar_half, episodes=2),
     "battery-run standard": lambda seeds: battery_run.run(seeds, list, episodes=2),
     "battery-run patience": lambda seeds: battery_run.run(seeds, battery_run.patient, episodes=2),
     "pitch-black standard": lambda seeds: pitch_black.run(seeds, list, episodes=2),
