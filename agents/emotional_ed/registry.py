@@ -12,13 +12,17 @@ from erm_gym.agents.emotional_ed.anger_agents import angry, persistent, pushes_u
 from erm_gym.agents.emotional_ed.anxiety_agents import anxious, flight
 from erm_gym.agents.emotional_ed.channel import Channel
 from erm_gym.agents.emotional_ed.colour_fear import never_onto_feared, shuns_colours
+from erm_gym.agents.emotional_ed.conflict_agents import minds_its_temper, torn
 from erm_gym.agents.emotional_ed.disgust_agents import disgusted, stays_clean
 from erm_gym.agents.emotional_ed.fear_agents import feared, never_into_reach, transfer_feared
 from erm_gym.agents.emotional_ed.grief_agents import grieving, looks_once
 from erm_gym.agents.emotional_ed.integrated_agents import integrated, keeps_away_and_pushes
+from erm_gym.agents.emotional_ed.mood_agents import goes_by_the_last_event, moody
 from erm_gym.agents.emotional_ed.patience_agents import goes_on_while_in_reach, patient
 from erm_gym.agents.emotional_ed.q_learner import QConfig, QLearner
+from erm_gym.agents.emotional_ed.quantile_table import QuantileTableLearner
 from erm_gym.agents.emotional_ed.regret_agents import regretful, wins_stays_loses_shifts
+from erm_gym.agents.emotional_ed.risk_agents import never_onto_threat, risk_averse
 from erm_gym.agents.emotional_ed.surprise_agents import follows_what_paid, surprised
 from erm_gym.agents.emotional_ed.wanting_agents import salient_first, wanting_salience
 
@@ -45,6 +49,8 @@ class ClassicAgent:
         "discount": (0.8, 0.9, 0.99),
     }
     """Hyperparameters that a fair comparison tunes. Source: Emotional-ED, section 3, rule 1."""
+    kind: type[QLearner] = QLearner
+    """What learns."""
 
     def learner(
         self,
@@ -69,7 +75,7 @@ class ClassicAgent:
         config = replace(self.config, **hyperparameters)
         felt = self.channels() if channels is None else channels
         states = math.prod(sizes)
-        return QLearner(seeds, states, num_actions, config, felt, observed_levels=observed_levels)
+        return self.kind(seeds, states, num_actions, config, felt, observed_levels=observed_levels)
 
 
 CLASSIC_AGENTS: dict[str, ClassicAgent] = {
@@ -92,6 +98,10 @@ CLASSIC_AGENTS: dict[str, ClassicAgent] = {
     "wanting-q": ClassicAgent(
         channels=wanting_salience, scripted=salient_first, env="ErmGym/WantingLiking-v1"
     ),
+    "conflict-q": ClassicAgent(channels=torn, scripted=minds_its_temper, env="ErmGym/Conflict-v1"),
+    "mood-q": ClassicAgent(
+        channels=moody, scripted=goes_by_the_last_event, env="ErmGym/Temporal-v1"
+    ),
     "curiosity-q": ClassicAgent(
         channels=pitch_black.curious, scripted=pitch_black.scripted, env="ErmGym/PitchBlack-v1"
     ),
@@ -107,6 +117,12 @@ CLASSIC_AGENTS: dict[str, ClassicAgent] = {
     "anxiety-q": ClassicAgent(channels=anxious, scripted=flight, env="ErmGym/PredatorPrey-v1"),
     "patience-q": ClassicAgent(
         channels=patient, scripted=goes_on_while_in_reach, env="ErmGym/BatteryRun-v1"
+    ),
+    "cvar-feared-q": ClassicAgent(
+        channels=risk_averse,
+        scripted=never_onto_threat,
+        env="ErmGym/Gamble-v1",
+        kind=QuantileTableLearner,
     ),
 }
 """Every tabular agent by its name, in the order of the experiments."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import gymnasium as gym
 import numpy as np
@@ -15,8 +15,8 @@ from erm_gym.agents.emotional_ed.channel import Influence
 from erm_gym.agents.emotional_ed.controls import Constant
 from erm_gym.agents.emotional_ed.forms import LearningGain
 from erm_gym.agents.emotional_ed.named import home_of, named_agent
-from erm_gym.agents.emotional_ed.registry import CLASSIC_AGENTS
-from erm_gym.evaluation.classic_runs import Episodes, number_of_states, play
+from erm_gym.agents.emotional_ed.registry import CLASSIC_AGENTS, ClassicAgent
+from erm_gym.evaluation.classic_runs import Episodes, factor_sizes, play
 
 Look = Callable[..., Situation]
 ALL = np.ones(1, bool)
@@ -24,12 +24,13 @@ EMOTIONAL = sorted(name for name, agent in CLASSIC_AGENTS.items() if agent.chann
 
 
 def run(
-    channels: list[Channel], *, env_id: str, rows: int = 3, episodes: int = 6
+    agent: ClassicAgent, channels: Sequence[Channel], *, rows: int = 3, episodes: int = 6
 ) -> tuple[Episodes, QLearner]:
-    envs = gym.make_vec(env_id, num_envs=rows, autoreset_mode=AutoresetMode.DISABLED)
-    states = number_of_states(envs.single_observation_space)
+    assert agent.env is not None
+    envs = gym.make_vec(agent.env, num_envs=rows, autoreset_mode=AutoresetMode.DISABLED)
+    sizes = factor_sizes(envs.single_observation_space)
     actions = int(envs.single_action_space.n)  # type: ignore[attr-defined]
-    learner = QLearner(range(rows), states, actions, channels=channels)
+    learner = agent.learner(range(rows), sizes, actions, channels)
     return play(envs, learner, episodes, seed=100), learner
 
 
@@ -100,10 +101,9 @@ def test_every_row_has_its_own_hyperparameters(look: Look) -> None:
 @pytest.mark.parametrize("name", EMOTIONAL)
 def test_weight_zero_is_the_plain_learner_bit_for_bit(name: str) -> None:
     agent = CLASSIC_AGENTS[name]
-    assert agent.env is not None
     silent = [Channel(one.emotion, one.influences, 0.0) for one in agent.channels()]
-    plain, one = run([], env_id=agent.env)
-    found, other = run(silent, env_id=agent.env)
+    plain, one = run(agent, [])
+    found, other = run(agent, silent)
     np.testing.assert_array_equal(one.table, other.table)
     for key, values in plain.items():
         np.testing.assert_array_equal(values, found[key])
@@ -112,18 +112,16 @@ def test_weight_zero_is_the_plain_learner_bit_for_bit(name: str) -> None:
 @pytest.mark.parametrize("name", EMOTIONAL)
 def test_the_emotion_changes_what_is_done(name: str) -> None:
     agent = CLASSIC_AGENTS[name]
-    assert agent.env is not None
-    plain, _ = run([], env_id=agent.env)
-    found, _ = run(list(agent.channels()), env_id=agent.env)
+    plain, _ = run(agent, [])
+    found, _ = run(agent, agent.channels())
     assert not np.array_equal(plain["return"], found["return"])
 
 
 @pytest.mark.parametrize("name", EMOTIONAL)
 def test_rows_do_not_depend_on_their_number(name: str) -> None:
     agent = CLASSIC_AGENTS[name]
-    assert agent.env is not None
-    few, one = run(list(agent.channels()), env_id=agent.env, rows=2)
-    many, other = run(list(agent.channels()), env_id=agent.env, rows=5)
+    few, one = run(agent, agent.channels(), rows=2)
+    many, other = run(agent, agent.channels(), rows=5)
     np.testing.assert_array_equal(one.table, other.table[:2])
     for key, values in few.items():
         np.testing.assert_array_equal(values, many[key][:2])

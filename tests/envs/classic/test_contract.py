@@ -20,6 +20,7 @@ DETERMINISTIC = {
     "ErmGym/Bottleneck-v0",
     "ErmGym/Bottleneck-v1",
     "ErmGym/Contamination-v0",
+    "ErmGym/Conflict-v0",
     "ErmGym/FearGrid-v0",
     "ErmGym/FearRing-v0",
     "ErmGym/FearRing-v1",
@@ -30,9 +31,11 @@ DETERMINISTIC = {
     "ErmGym/LostResource-v0",
     "ErmGym/Seasons-v0",
     "ErmGym/WantingLiking-v0",
+    "ErmGym/Temporal-v0",
+    "ErmGym/Temporal-v1",
 }
 """Environments in which nothing is drawn at random."""
-LIMITS = {"ErmGym/LostResource-v1": 150}
+LIMITS = {"ErmGym/Gamble-v1": 500, "ErmGym/LostResource-v1": 150}
 """Steps after which episodes end here at the latest, so that some do; 20 if it has none here."""
 
 every_env = pytest.mark.parametrize("env_id", sorted(CLASSIC))
