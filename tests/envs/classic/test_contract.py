@@ -35,7 +35,7 @@ DETERMINISTIC = {
     "ErmGym/Temporal-v1",
 }
 """Environments in which nothing is drawn at random."""
-LIMITS = {"ErmGym/Gamble-v1": 500, "ErmGym/LostResource-v1": 150}
+LIMITS = {"ErmGym/Gamble-v1": 100, "ErmGym/LostResource-v1": 150}
 """Steps after which episodes end here at the latest, so that some do; 20 if it has none here."""
 
 every_env = pytest.mark.parametrize("env_id", sorted(CLASSIC))
