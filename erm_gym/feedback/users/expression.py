@@ -243,8 +243,8 @@ def named(name: str, /, **options: Option) -> Expression:
 
 
 def number_text(value: float) -> str:
-    """A number without the `.0` of a whole one."""
-    return repr(float(value)).removesuffix(".0")
+    """A number without the `.0` of a whole one, and without the sign of zero."""
+    return repr(float(value) + 0.0).removesuffix(".0")
 
 
 def value_text(value: Option) -> str:

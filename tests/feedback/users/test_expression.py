@@ -212,3 +212,7 @@ def test_stages_are_known_by_their_names() -> None:
     assert {name: stage.name for name, stage in users.STAGES.items()} == {
         name: name for name in users.STAGES
     }
+
+
+def test_zero_has_no_sign() -> None:
+    assert str(parse("risk-averse | clipped(-0.0, 0)")) == "risk-averse | clipped(0, 0)"
