@@ -58,17 +58,17 @@ def page(results: Mapping[str, Any]) -> str:
     if results["fair"]:
         parts += _fair(results["fair"])
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-    minutes = processor_seconds(results) / 60.0
+    minutes = summed_seconds(results) / 60.0
     parts += [
-        f"Made by `erm-gym reproduce emotional-ed` with {versions}, in {minutes:.0f} minutes of "
-        "processor time.",
+        f"Made by `erm-gym reproduce emotional-ed` with {versions}, in {minutes:.0f} minutes "
+        "by the clock, all parts added up.",
         "",
     ]
     return "\n".join(parts)
 
 
-def processor_seconds(results: Mapping[str, Any]) -> float:
-    """What all parts took, in seconds."""
+def summed_seconds(results: Mapping[str, Any]) -> float:
+    """What all parts took by the clock, added up, in seconds."""
     arms = [arm for found in results["experiments"].values() for arm in found["arms"].values()]
     return float(sum(one["seconds"] for one in [*arms, *results["fair"].values()]))
 
