@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+from erm_gym.llm.edits import Edits, hooked
 from erm_gym.llm.packed import pack_linears
 
 GROWTH = 8
@@ -130,6 +131,8 @@ class Step:
     """Rows of the cache, `[n]`; None if they are all of them, in order."""
     layers: tuple[int, ...] = ()
     """Numbers of the L further layers whose hidden states are wanted; 0 is the embedding."""
+    edits: Edits = field(default_factory=dict)
+    """What changes the new tokens' hidden states, by layer."""
 
     @cached_property
     def _places_by_shape(self) -> dict[tuple[int, int], Tensor]:
@@ -247,15 +250,16 @@ class TransformersForward:
             mask = additive_mask(mask, self._model.dtype)
         kept, index = torch.unique(step.last, return_inverse=True)
         each = torch.arange(len(step.ids), device=step.ids.device)
-        output = self._model(
-            input_ids=step.ids,
-            position_ids=step.positions.clamp(max=self._last_position),
-            attention_mask=mask,
-            past_key_values=Cache(layers=[_Layer(i, step) for i in range(self._num_layers)]),
-            use_cache=True,
-            output_hidden_states=True,
-            logits_to_keep=kept,
-        )
+        with hooked(self._model, step.edits):
+            output = self._model(
+                input_ids=step.ids,
+                position_ids=step.positions.clamp(max=self._last_position),
+                attention_mask=mask,
+                past_key_values=Cache(layers=[_Layer(i, step) for i in range(self._num_layers)]),
+                use_cache=True,
+                output_hidden_states=True,
+                logits_to_keep=kept,
+            )
         return ForwardOutput(
             logits=output.logits[each, index],
             hidden=output.hidden_states[self._layer],

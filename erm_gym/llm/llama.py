@@ -158,6 +158,8 @@ class LlamaForward:
             y = stream.normed(block.second_norm)
             gate, up = block.gate_up(y).chunk(2, dim=-1)
             stream.add(block.down(F.silu(gate).mul_(up)))
+            if (edit := step.edits.get(index + 1)) is not None:
+                stream.replace(edit(stream.states.view(*x.shape)).view(tokens, -1))
             if index + 1 in wanted:
                 states_of[index + 1] = stream.states.clone().view(*x.shape)
         states_of[len(self._blocks)] = y = stream.normed(model.norm.weight)[:tokens].view(*x.shape)
@@ -212,6 +214,10 @@ class ResidualStream:
     def add(self, update: Tensor) -> None:
         """Adds `[N, d]`, or as many rows as `normed` gives."""
         self._wide[: len(update), :-1].add_(update)
+
+    def replace(self, states: Tensor) -> None:
+        """Puts other states `[N, d]` in their place."""
+        self._wide[: self._count, :-1] = states
 
     def normed(self, weight: Tensor) -> Tensor:
         """RMSNorm of the states with a weight `[d]`, contiguous: N rows and those added."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
+from erm_gym.llm.edits import Edits
 from erm_gym.llm.kv_cache import Forward, ForwardOutput, KVCache, Layers, Step, nbytes
 from erm_gym.llm.prefills import Prefill, PrefillMemory
 from erm_gym.llm.slot_output import SlotOutput
@@ -236,12 +237,19 @@ class Slots:
         )
 
     @torch.no_grad()
-    def decode(self, tokens: torch.Tensor, active: torch.Tensor | None = None) -> SlotOutput:
+    def decode(
+        self,
+        tokens: torch.Tensor,
+        active: torch.Tensor | None = None,
+        edits: Edits | None = None,
+    ) -> SlotOutput:
         """Appends one token to every active row, in one forward over all rows.
 
         Args:
             tokens: Next token of every row, `[B]` int64; ignored where not active.
             active: Rows to advance, `[B]` bool; all of them if None.
+            edits: What changes the new tokens' hidden states `[B, 1, d]`, by layer; nothing if
+                None. What is cached of the new tokens comes from the changed states.
 
         Returns:
             Logits `[B, V]` and hidden states `[B, d]`; of rows that are not active, nothing useful.
@@ -254,7 +262,7 @@ class Slots:
         if not len(rows):
             raise ValueError("decode needs at least one active row")
         self._check_rows(rows, torch.ones_like(rows))
-        output = self._read(tokens[:, None].clamp(min=0), advance.long(), None)
+        output = self._read(tokens[:, None].clamp(min=0), advance.long(), None, edits)
         hidden = output.hidden[:, 0]
         return SlotOutput(
             logits=output.logits,
@@ -286,7 +294,11 @@ class Slots:
         return self._read(ids, counts, torch.tensor(list(slots)))
 
     def _read(
-        self, ids: torch.Tensor, counts: torch.Tensor, rows: torch.Tensor | None
+        self,
+        ids: torch.Tensor,
+        counts: torch.Tensor,
+        rows: torch.Tensor | None,
+        edits: Edits | None = None,
     ) -> ForwardOutput:
         """One forward over the first tokens of n rows, as many of each as `counts` says.
 
@@ -294,6 +306,7 @@ class Slots:
             ids: `[n, t]` tokens, padded on the right.
             counts: `[n]` how many of them are to be appended; 0 if the row sits out.
             rows: `[n]` row indices; None if they are all rows in order.
+            edits: What changes the tokens' hidden states, by layer.
         """
         before = self.lengths if rows is None else self.lengths[rows]  # [n]
         after = before + counts
@@ -314,6 +327,7 @@ class Slots:
                 last=(counts - 1).clamp(min=0).to(device),
                 rows=None if rows is None else rows.to(device),
                 layers=self._layers,
+                edits=edits or {},
             )
         )
         if rows is None:
