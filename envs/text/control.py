@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -17,11 +18,15 @@ from erm_gym.envs.text.options import ControlOptions, OptionError
 from erm_gym.envs.text.rows import TextRows
 from erm_gym.envs.text.single import make_single
 from erm_gym.envs.text.writer import Writer, Written
-from erm_gym.llm import SlotOutput
+from erm_gym.llm import FrozenLLM, SlotOutput
 from erm_gym.llm.distribution import likeliest, normalisers
+from erm_gym.llm.edits import Edits
+from erm_gym.llm.suggestion import suggest
+from erm_gym.steering import ContrastiveDirections
 
-ACTION_SIZE = len(EMOTIONS) + 2
-"""Drives of the six emotions, temperature, steering strength."""
+DRIVES = len(EMOTIONS)
+ACTION_SIZE = DRIVES + 2
+"""Drives of the six emotions, temperature, strength of the bias."""
 
 DICE = 1
 """Behind a row's seed and the turn: the user draws from these two alone, and other numbers."""
@@ -44,6 +49,7 @@ class ControlWriter(Writer[ControlOptions]):
                 f"{rows.llm.vocab_size}, got {options.pool_size}"
             )
         super().__init__(rows, critic, options)
+        self._directions = _directions(options, rows.llm)
         shape = rows.state.tokens.shape
         self.hidden_state["dice"] = np.zeros(shape)  # [B, L] in [0, 1), one per token of a reply
 
@@ -52,13 +58,14 @@ class ControlWriter(Writer[ControlOptions]):
         return {}
 
     def action_space(self) -> spaces.Box:
-        """`Box(-1, 1, (8,))`."""
-        return spaces.Box(-1.0, 1.0, (ACTION_SIZE,), np.float32)
+        """`Box(-1, 1, (8,))`, or `(9,)` with steering."""
+        size = ACTION_SIZE + (self._directions is not None)
+        return spaces.Box(-1.0, 1.0, (size,), np.float32)
 
     def check(self, actions: Any) -> np.ndarray:
-        """Actions `[B, 8]` float32 in [-1, 1]."""
+        """Actions `[B, 8]`, or `[B, 9]` with steering, float32 in [-1, 1]."""
         array = np.asarray(actions)
-        shape = (len(self.rows.prompts), ACTION_SIZE)
+        shape = (len(self.rows.prompts), *self.action_space().shape)
         if array.shape != shape or not np.issubdtype(array.dtype, np.floating):
             raise ValueError(
                 f"actions must be floating-point numbers of shape {shape}, got dtype "
@@ -91,11 +98,12 @@ class ControlWriter(Writer[ControlOptions]):
         prior = np.zeros(len(running))
         ended, full = np.zeros_like(running), np.zeros_like(running)
         going = running.copy()
+        edits = self._edits(actions)
         for token in range(self.options.tokens_per_action):
             if token:
                 self.critic.read_token(self.rows.state.token_states, going)
             tokens, own, under_prior = self._sample(actions)
-            output = self.rows.append(tokens, own, going, self.critic.total_fear)
+            output = self.rows.append(tokens, own, going, self.critic.total_fear, edits)
             self.look(np.flatnonzero(going), output)
             prior += np.where(going, under_prior, 0.0)
             newly_ended, newly_full = self.rows.endings(tokens, going)
@@ -112,17 +120,26 @@ class ControlWriter(Writer[ControlOptions]):
             limit = self.hidden_state["dice"].shape[1]
             self.hidden_state["dice"][row] = np.random.default_rng(seed).random(limit)
 
+    def _edits(self, actions: np.ndarray) -> Edits:
+        """What steers the tokens that are written under an action."""
+        if self._directions is None:
+            return {}
+        weights = torch.zeros(len(actions), len(self._directions.emotions))
+        emotion = self._directions.number(self.options.steer_towards)
+        weights[:, emotion] = self.options.max_steering * torch.from_numpy(actions[:, ACTION_SIZE])
+        return self._directions.edits(weights.to(self._directions.directions.device))
+
     @torch.no_grad()
     def _sample(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """A token per row, and its log-probabilities at temperature 1 and under the prior."""
         kept = self.hidden_state
         critic, device = self.critic.critic, kept["logits"].device
-        chosen = torch.from_numpy(actions).to(device)  # [B, 8]
+        chosen = torch.from_numpy(actions).to(device)  # [B, 8 or 9]
         felt = torch.from_numpy(self.critic.felt["emotion"]).to(device)
-        driven = (felt + chosen[:, : len(EMOTIONS)]).clamp(0.0, 1.0)
+        driven = (felt + chosen[:, :DRIVES]).clamp(0.0, 1.0)
         moved = critic.temperature(driven) / critic.config.temperature.base
-        temperature = self.options.prior_temperature * 2.0 ** chosen[:, -2] * moved  # [B]
-        strength = 1.0 + chosen[:, -1:]  # [B, 1] in [0, 2]
+        temperature = self.options.prior_temperature * 2.0 ** chosen[:, DRIVES] * moved  # [B]
+        strength = 1.0 + chosen[:, DRIVES + 1, None]  # [B, 1] in [0, 2]
         scores = kept["logits"] / temperature[:, None]
         scores = scores + strength * critic.bias(driven, kept["candidates"])  # [B, K]
         below = scores.softmax(dim=-1).cumsum(dim=-1)
@@ -142,6 +159,25 @@ class ControlWriter(Writer[ControlOptions]):
         )
 
 
+def _directions(options: ControlOptions, llm: FrozenLLM) -> ContrastiveDirections | None:
+    """The directions that the options name, on the LM's device.
+
+    Raises:
+        LLMError: If their file cannot be read, or they belong to another LM.
+        OptionError: If none of them is of the emotion.
+    """
+    if options.steering is None:
+        return None
+    given = options.steering
+    if not isinstance(given, ContrastiveDirections):
+        given = ContrastiveDirections.load(Path(given))
+    given.require(llm)
+    if options.steer_towards not in given.emotions:
+        hint = suggest(options.steer_towards, given.emotions)
+        raise OptionError(f"unknown steer_towards {options.steer_towards!r}; {hint}")
+    return given.to(llm.device)
+
+
 class EmotionControlVectorEnv(TextVectorEnv[ControlOptions]):
     """Set the emotions, temperature and steering strength under which the LM writes.
 
@@ -154,13 +190,14 @@ class EmotionControlVectorEnv(TextVectorEnv[ControlOptions]):
 
     ## Action Space
 
-    `Box(-1, 1, (8,), float32)`:
+    `Box(-1, 1, (8,), float32)`, with the option `steering` `(9,)`:
 
     | part | meaning |
     |---|---|
     | 0 to 5 | drive of fear, curiosity, anger, joy, anxiety, confidence |
     | 6 | temperature: half, to twice, that of the critic's modulation |
-    | 7 | steering strength: from no emotional bias, over the critic's own at 0, to twice that |
+    | 7 | strength of the bias: from none, over the critic's own at 0, to twice that |
+    | 8 | steering strength: how much of a direction is added to hidden states |
 
     For an action a, a token c has the probability softmax(logit(c) / T + s * bias(e, c)),
     where bias is the critic's and
@@ -170,7 +207,9 @@ class EmotionControlVectorEnv(TextVectorEnv[ControlOptions]):
         s = 1 + a[7]
 
     where temperature(e) and base are those of the critic's `TemperatureModulator`. The action 0
-    leaves the critic's modulation as it is.
+    leaves the critic's modulation as it is. With `steering`, the hidden states of the tokens that
+    are written under the action get `max_steering` * a[8] times the direction of `steer_towards`
+    added, in every layer that the directions were taken from.
 
     ## Observation Space
 
@@ -207,8 +246,8 @@ class EmotionControlVectorEnv(TextVectorEnv[ControlOptions]):
 
     - `ErmGym/EmotionControl-v0`
 
-    Source: project design, section 5; the modulation is the seed document's. Steering strength acts
-    on the logits: our own choice.
+    Source: project design, section 5; the modulation is the seed document's. Steering is
+    contrastive activation addition: Rimsky et al. 2024.
     """
 
     options_type = ControlOptions

@@ -23,6 +23,7 @@ from erm_gym.feedback.prompt_orders import (
 from erm_gym.feedback.users import Expression
 from erm_gym.llm import DEFAULT_LLM, FrozenLLM
 from erm_gym.llm.suggestion import suggest
+from erm_gym.steering import ContrastiveDirections
 
 PROMPT_ORDERS = tuple(ORDERS)
 RENDER_MODES = ("ansi", "rgb_array")
@@ -186,6 +187,14 @@ class ControlOptions(TextEnvOptions):
     """Tokens that the LM samples under one action, >= 1."""
     pool_size: int = 64
     """Tokens that the LM samples from: its likeliest ones, in [2, V]."""
+    steering: str | Path | ContrastiveDirections | None = None
+    """Directions in the hidden states, or the folder that `erm-gym steer fit` wrote them into: an
+    action then has a ninth part, how much of a direction is added. None for no such part."""
+    steer_towards: str = "joy"
+    """Emotion of the direction."""
+    max_steering: float = 2.0
+    """How much of the direction is added at most, > 0; 1 is the distance between texts that have
+    the emotion and texts that do not."""
 
     def _checks(self) -> list[tuple[str, bool, str]]:
         return [
@@ -196,6 +205,7 @@ class ControlOptions(TextEnvOptions):
                 "a whole number, at least 1",
             ),
             ("pool_size", is_whole(self.pool_size, 2), "a whole number, at least 2"),
+            ("max_steering", positive(self.max_steering), "finite and above 0"),
         ]
 
 

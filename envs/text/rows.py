@@ -13,6 +13,7 @@ from erm_gym.feedback import Episode, Prompt, Turn
 from erm_gym.feedback.prompt_cursor import CursorState, PromptCursor
 from erm_gym.feedback.prompt_orders import PromptOrder
 from erm_gym.llm import FrozenLLM, SlotOutput, SlotSnapshot, common_prefix
+from erm_gym.llm.edits import Edits
 from erm_gym.llm.text import token_texts
 
 
@@ -217,6 +218,7 @@ class TextRows:
         logprobs: np.ndarray,
         running: np.ndarray,
         fear: np.ndarray | None,
+        edits: Edits | None = None,
     ) -> SlotOutput:
         """Writes one token in every running row, in one forward.
 
@@ -225,12 +227,13 @@ class TextRows:
             logprobs: `[B]` their log-probabilities under the LM at temperature 1.
             running: `[B]` bool.
             fear: `[B]` total fear when they were chosen; None without a critic.
+            edits: What changes their hidden states, `[B, 1, d]`, by layer.
 
         Returns:
             The LM's output for the n running rows, in order.
         """
         state, rows = self.state, np.flatnonzero(running)
-        output = self._slots.decode(torch.from_numpy(tokens), torch.from_numpy(running))
+        output = self._slots.decode(torch.from_numpy(tokens), torch.from_numpy(running), edits)
         if len(rows) < len(running):
             output = output.select(torch.from_numpy(rows).to(output.logits.device))
         places = rows, state.lengths[rows]

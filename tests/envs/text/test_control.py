@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ import torch
 from erm_gym.emotion import EmotionalCritic
 from erm_gym.envs.text import ControlOptions, EmotionControlVectorEnv, OptionError
 from erm_gym.feedback import Episode
-from erm_gym.llm import FrozenLLM
+from erm_gym.llm import FrozenLLM, LLMError
+from erm_gym.steering import ContrastiveDirections
 from tests.envs.text.conftest import content, cruel, states_of
 
 ZERO = np.zeros(8, np.float32)
@@ -289,3 +291,69 @@ def test_a_bad_option_is_named(
 def test_nothing_can_be_masked(llm: FrozenLLM, feeling_critic: EmotionalCritic) -> None:
     with pytest.raises(ValueError, match="EmotionControl-v0 are no choices"):
         make(llm, feeling_critic).action_masks()
+
+
+def directions(llm: FrozenLLM, **changes: Any) -> ContrastiveDirections:
+    generator = torch.Generator().manual_seed(0)
+    made: dict[str, Any] = {
+        "emotions": ("fear", "joy"),
+        "layers": (1, 3),
+        "directions": torch.randn(2, 2, llm.hidden_size, generator=generator),
+        "counts": ((1, 1), (1, 1)),
+        "fingerprint": llm.fingerprint,
+    }
+    return ContrastiveDirections(**{**made, **changes})
+
+
+def steered_states(env: EmotionControlVectorEnv, steering: Sequence[float]) -> np.ndarray:
+    """Hidden states `[B, 1, d]` of the first token of each row, written under these strengths."""
+    env.reset(seed=[0] * len(steering))
+    throw(env, 0.0)
+    actions = np.zeros((len(steering), 9), np.float32)
+    actions[:, 8] = steering
+    env.step(actions)
+    return env._rows.state.reply_hidden[:, :1].copy()
+
+
+def test_rows_of_one_batch_are_steered_each_by_its_own_strength(
+    llm: FrozenLLM, critic: EmotionalCritic
+) -> None:
+    options = {"steering": directions(llm), "max_new_tokens": 2, "tokens_per_action": 2}
+    env = make(llm, critic, 3, **options)
+    assert env.single_action_space.shape == (9,)
+    zero, half, full = steered_states(env, [0.0, 0.5, 1.0])
+    assert not np.allclose(zero, half)
+    for state, strength in ((zero, 0.0), (half, 0.5), (full, 1.0)):
+        alone = steered_states(make(llm, critic, 1, **options), [strength])[0]
+        np.testing.assert_allclose(state, alone, atol=1e-5)
+
+
+def test_steering_of_strength_zero_is_no_steering(llm: FrozenLLM, critic: EmotionalCritic) -> None:
+    env, plain = make(llm, critic, steering=directions(llm)), make(llm, critic)
+    for one in (env, plain):
+        one.reset(seed=0)
+    steered = env.step(np.zeros((1, 9), np.float32))[0]
+    for key, value in plain.step(np.zeros((1, 8), np.float32))[0].items():
+        assert np.array_equal(value, steered[key])
+
+
+def test_what_is_added_is_the_direction_times_its_strength(
+    llm: FrozenLLM, critic: EmotionalCritic
+) -> None:
+    """Read at the layer that is steered, and at no other, the difference is exactly that."""
+    here = directions(llm, layers=(llm.layer,), directions=torch.ones(2, 1, llm.hidden_size))
+    options = {"steering": here, "steer_towards": "fear", "max_steering": 3.0}
+    env = make(llm, critic, 2, **options)
+    plain, steered = steered_states(env, [0.0, -0.5])
+    np.testing.assert_allclose(steered - plain, -1.5, atol=1e-5)
+
+
+def test_steering_that_does_not_fit_is_an_error(llm: FrozenLLM, critic: EmotionalCritic) -> None:
+    with pytest.raises(LLMError, match="belong to another"):
+        make(llm, critic, steering=directions(llm, fingerprint="another"))
+    with pytest.raises(OptionError, match="unknown steer_towards 'jy'"):
+        make(llm, critic, steering=directions(llm), steer_towards="jy")
+    with pytest.raises(LLMError, match=r"contrastive.safetensors is no file of steering"):
+        make(llm, critic, steering="nowhere")
+    with pytest.raises(OptionError, match="max_steering"):
+        make(llm, critic, max_steering=0.0)
