@@ -35,11 +35,11 @@ class LowerStates:
         """Some of the texts."""
         return LowerStates(layer=self.layer, rows=[self.rows[row] for row in rows])
 
-    def batches(self) -> Iterator[list[int]]:
-        """Numbers of texts of nearly equal lengths, as many as are run together."""
+    def batches(self, tokens: int = BATCH_TOKENS) -> Iterator[list[int]]:
+        """Numbers of texts of nearly equal lengths, as many as have so many tokens together."""
         batch: list[int] = []
         for row in sorted(range(len(self.rows)), key=lambda row: len(self.rows[row])):
-            if batch and (len(batch) + 1) * len(self.rows[row]) > BATCH_TOKENS:
+            if batch and (len(batch) + 1) * len(self.rows[row]) > tokens:
                 yield batch
                 batch = []
             batch.append(row)
@@ -53,6 +53,7 @@ class UpperLayers:
     Attributes:
         first: Number of the hidden layer that goes in.
         last: Number of the hidden layer that comes out.
+        start: The token before every text.
     """
 
     def __init__(self, llm: FrozenLLM, first: int, last: int) -> None:
@@ -77,6 +78,7 @@ class UpperLayers:
                 "cannot be run apart; choose a model of the Llama family, such as smollm2-135m"
             )
         self.first, self.last = first, last
+        self.start = llm.template[0] if llm.template else min(llm.end_of_turn)
         self._llm = llm
         self._blocks = list(blocks_of(llm.model))[first:last]
         self._rotary = llm.model.base_model.rotary_emb
@@ -93,20 +95,19 @@ class UpperLayers:
         Raises:
             ValueError: If a text is empty.
         """
-        start = self._llm.template[0] if self._llm.template else min(self._llm.end_of_turn)
         sequences = []
         for number, text in enumerate(texts):
             tokens = self._llm.encode_text(text)[:MOST_TOKENS]
             if not tokens:
                 raise ValueError(f"text {number} is empty; leave it out")
-            sequences.append([start, *tokens])
+            sequences.append([self.start, *tokens])
         with torch.no_grad():
             first = self._llm.model.base_model(
-                input_ids=torch.tensor([[start]], device=self._llm.device),
+                input_ids=torch.tensor([[self.start]], device=self._llm.device),
                 output_hidden_states=True,
                 use_cache=False,
             ).hidden_states[self.first][0]  # [1, d]
-            states = read_layers(self._llm, sequences, [self.first], shared=[start])
+            states = read_layers(self._llm, sequences, [self.first], shared=[self.start])
         return LowerStates(layer=self.first, rows=[torch.cat((first, own[:, 0])) for own in states])
 
     def __call__(self, states: Tensor, edits: Edits) -> Tensor:

@@ -1,0 +1,102 @@
+"""Bins of valence and arousal, from which steering signals are averaged."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from erm_gym.llm.suggestion import suggest
+
+COARSE, FINE = "9-bin", "25-bin"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Binning:
+    """A grid over standardised valence and arousal.
+
+    >>> BINNINGS["9-bin"].of(torch.tensor([[-1.0, 0.3], [0.31, -2.0]])).tolist()
+    [1, 6]
+    >>> [BINNINGS["9-bin"].labels[number] for number in (1, 6)]
+    ['negative, moderate', 'positive, weak']
+    """
+
+    thresholds: tuple[float, ...]
+    """Borders between the parts of a scale, rising, in standard deviations. A value on a border
+    belongs to the part below it."""
+    valences: tuple[str, ...]
+    """Names of the parts of valence, one more than there are borders."""
+    arousals: tuple[str, ...]
+    """Names of the parts of arousal."""
+
+    def __post_init__(self) -> None:
+        """Checks the fields.
+
+        Raises:
+            ValueError: If borders do not rise, or names and borders differ in number.
+        """
+        if list(self.thresholds) != sorted(set(self.thresholds)) or not all(
+            map(math.isfinite, self.thresholds)
+        ):
+            raise ValueError(f"thresholds must be finite and rise, got {self.thresholds}")
+        parts = len(self.thresholds) + 1
+        if not len(self.valences) == len(self.arousals) == parts:
+            raise ValueError(f"{parts - 1} thresholds need {parts} names each")
+
+    @property
+    def bins(self) -> int:
+        """How many bins there are."""
+        return len(self.valences) * len(self.arousals)
+
+    @property
+    def labels(self) -> list[str]:
+        """What each bin is called."""
+        return [f"{valence}, {arousal}" for valence in self.valences for arousal in self.arousals]
+
+    def of(self, ratings: Tensor) -> Tensor:
+        """The bin of each text.
+
+        Args:
+            ratings: `[n, 2]` valence and arousal, standardised.
+
+        Returns:
+            `[n]` int64 in [0, bins).
+
+        Raises:
+            ValueError: If a rating is not finite.
+        """
+        if not bool(torch.isfinite(ratings).all()):
+            raise ValueError("a rating is not finite, and belongs to no bin")
+        borders = torch.tensor(self.thresholds, dtype=torch.float64)
+        parts = torch.bucketize(ratings.double().cpu(), borders)  # [n, 2]
+        return parts[:, 0] * len(self.arousals) + parts[:, 1]
+
+
+BINNINGS = {
+    COARSE: Binning(
+        thresholds=(-0.3, 0.3),
+        valences=("negative", "neutral", "positive"),
+        arousals=("weak", "moderate", "strong"),
+    ),
+    FINE: Binning(
+        thresholds=(-1.0, -0.3, 0.3, 1.0),
+        valences=("very negative", "negative", "neutral", "positive", "very positive"),
+        arousals=("very weak", "weak", "moderate", "strong", "very strong"),
+    ),
+}
+"""The two grids of the finding, whose thresholds are ±0.3; ±1 of the fine one is our own choice."""
+
+
+def find_binning(name: str) -> Binning:
+    """A grid by its name.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    if name not in BINNINGS:
+        raise ValueError(
+            f"unknown binning {name!r}; there are {', '.join(BINNINGS)}; {suggest(name, BINNINGS)}"
+        )
+    return BINNINGS[name]
