@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from erm_gym.emotion.training.datasets import LabelledTexts
 from erm_gym.evaluation.config import RunError, RunInterrupted
 from erm_gym.evaluation.steering.affect import SteeredHead, SweepTexts
@@ -27,6 +29,7 @@ from erm_gym.steering import UpperLayers
 from erm_gym.steering.feedback import Mode
 
 FILE = "sweep.json"
+LEAST_TEXTS = 20
 
 Progress = Callable[[str, int, int], None]
 
@@ -41,7 +44,7 @@ class SweepConfig:
     """Hidden layers that are steered; a single one is the last of them."""
     strength: float = 1.0
     """Of the approaches' table: what the feedback connections were trained at."""
-    strengths: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0)
+    strengths: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 20.0)
     """Of the strengths' table."""
     mode: Mode = "multiplicative"
     """How the modulation acts."""
@@ -109,7 +112,8 @@ def sweep(
 
     Args:
         llm: The frozen LM, in float32: differences of a thousandth are looked for.
-        training: Texts with ratings; signals come from these alone.
+        training: Texts with ratings; signals come from these alone. Those that are among the test
+            texts, too, are left out.
         test: Other texts with ratings, of which nothing is learned.
         config: What is swept.
         out: Folder for `sweep.json` and the predictions of every condition.
@@ -121,12 +125,17 @@ def sweep(
         predictions by `erm_gym.evaluation.steering.tables`.
 
     Raises:
-        RunError: If the folder holds results of other settings, or texts are in both sets.
+        RunError: If the folder holds results of other settings, or too few texts are left.
         RunInterrupted: If it was stopped; finished conditions are kept.
     """
-    if set(training.texts) & set(test.texts):
-        both = len(set(training.texts) & set(test.texts))
-        raise RunError(f"{both} test texts are among the training texts; leave them out there")
+    asked_about = set(test.texts)
+    own = [row for row, text in enumerate(training.texts) if text not in asked_about]
+    training = training.select(torch.tensor(own, dtype=torch.int64))
+    if min(len(training), len(test)) < LEAST_TEXTS:
+        raise RunError(
+            f"a sweep needs {LEAST_TEXTS} training and test texts at least, got {len(training)} "
+            f"that are not among the test texts, and {len(test)}"
+        )
     asked = {
         **asdict(config),
         "llm": llm.fingerprint,
