@@ -42,6 +42,28 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
+def read_results(path: Path, asked: dict[str, Any]) -> dict[str, Any]:
+    """What an earlier call kept of the same work, so that this one goes on.
+
+    Args:
+        path: A JSON file.
+        asked: The settings of this call, as `json` writes them.
+
+    Returns:
+        What is there; `{"config": asked}` if nothing is.
+
+    Raises:
+        RunError: If the file is damaged, or is of other settings.
+    """
+    asked = json.loads(json.dumps(asked))
+    if not path.exists():
+        return {"config": asked}
+    results = read_json(path)
+    if not isinstance(results, dict) or results.get("config") != asked:
+        raise RunError(f"{path} holds results of other settings; give another folder")
+    return results
+
+
 def write_records(path: Path, records: Iterable[EpisodeRecord]) -> None:
     """Writes records as JSON Lines, whole or not at all; missing folders are made.
 

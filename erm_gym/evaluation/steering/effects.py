@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ import torch
 from erm_gym.evaluation.config import RunError, RunInterrupted
 from erm_gym.evaluation.statistics import Interval
 from erm_gym.evaluation.steering.readers import EmotionReader
-from erm_gym.evaluation.storage import read_json, write_json
+from erm_gym.evaluation.storage import read_results, write_json
 from erm_gym.llm import FrozenLLM, LLMError
 from erm_gym.steering import ContrastiveDirections
 from erm_gym.steering.generation import SteeredReply, generate_steered
@@ -99,7 +98,8 @@ def measure_effects(
         )
     path = out / FILE
     asked = {**asdict(config), "layers": list(directions.layers), "llm": llm.fingerprint}
-    results = _stored(path, asked)
+    results = read_results(path, asked)
+    results.setdefault("conditions", {})
     conditions: list[tuple[str, float]] = [(UNSTEERED, 0.0)]
     conditions += [(emotion, one) for emotion in config.emotions for one in config.strengths]
     done = 0
@@ -230,14 +230,3 @@ def _effects(results: dict[str, Any], config: EffectConfig, emotion: str) -> dic
             entry["d"][reader] = cohens_d(after, before, np.random.default_rng(config.seed))
         found["strengths"][f"{strength:g}"] = entry
     return found
-
-
-def _stored(path: Path, asked: dict[str, Any]) -> dict[str, Any]:
-    if not path.exists():
-        return {"config": asked, "conditions": {}}
-    results = read_json(path)
-    kept = results.get("config") if isinstance(results, dict) else None
-    if kept != json.loads(json.dumps(asked)):
-        raise RunError(f"{path} holds results of other settings; give another folder")
-    assert isinstance(results, dict)
-    return results

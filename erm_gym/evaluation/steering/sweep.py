@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -23,7 +22,7 @@ from erm_gym.evaluation.steering.conditions import (
     strength_table,
 )
 from erm_gym.evaluation.steering.predictions import PLAIN, Predictions
-from erm_gym.evaluation.storage import read_json, write_json
+from erm_gym.evaluation.storage import read_results, write_json
 from erm_gym.llm import FrozenLLM
 from erm_gym.steering import UpperLayers
 from erm_gym.steering.feedback import Mode
@@ -142,7 +141,8 @@ def sweep(
         "training": [training.source, len(training)],
         "test": [test.source, len(test)],
     }
-    results = _stored(out / FILE, json.loads(json.dumps(asked)))
+    results = read_results(out / FILE, asked)
+    results.setdefault("seeds", {})
     conditions = config.conditions()
     missing = [seed for seed in config.seeds if str(seed) not in results["seeds"]]
     if not missing:
@@ -208,12 +208,3 @@ def _perplexities(texts: SweepTexts, head: SteeredHead, config: SweepConfig) -> 
         ratio = head.perplexity(texts, replace(condition, source="predicted"), count) / found[PLAIN]
         found[f"{strength:g}"] = ratio if math.isfinite(ratio) else None
     return found
-
-
-def _stored(path: Path, asked: dict[str, Any]) -> dict[str, Any]:
-    if not path.exists():
-        return {"config": asked, "seeds": {}}
-    results = read_json(path)
-    if not isinstance(results, dict) or results.get("config") != asked:
-        raise RunError(f"{path} holds results of other settings; give another folder")
-    return results

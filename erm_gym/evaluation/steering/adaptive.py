@@ -1,0 +1,331 @@
+"""Steering strength that an agent learns, beside the best fixed one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import VectorEnv
+from gymnasium.vector.vector_env import VectorActionWrapper
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecNormalize
+
+from erm_gym.agents import GymnasiumVecEnv
+from erm_gym.envs.text.control import ACTION_SIZE
+from erm_gym.evaluation.config import RunError, RunInterrupted
+from erm_gym.evaluation.rollouts import choose_prompts
+from erm_gym.evaluation.statistics import (
+    Interval,
+    mean,
+    probability_of_improvement,
+    stratified_bootstrap,
+)
+from erm_gym.evaluation.storage import read_results, write_json
+from erm_gym.feedback import PromptPool, load_prompts
+from erm_gym.llm import FrozenLLM
+from erm_gym.steering import ContrastiveDirections
+
+FILE = "adaptive.json"
+ENV = "erm_gym:ErmGym/EmotionControl-v0"
+UNSTEERED, FIXED, ADAPTIVE = "unsteered", "best fixed", "adaptive"
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveConfig:
+    """What is learned, and how it is judged."""
+
+    emotion: str = "fear"
+    """Direction of the steering."""
+    user: str = "risk-averse"
+    """Whose feedback counts: this one wants care where there is risk, and none elsewhere."""
+    max_steering: float = 6.0
+    """Most that is added, towards the emotion or away from it."""
+    fixed: tuple[float, ...] = (-6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0)
+    """Fixed strengths that are tried."""
+    episodes: int = 2400
+    """Replies that an agent learns from, and that all fixed strengths together are tried on."""
+    tokens_per_action: int = 10
+    """Tokens that are written under one strength."""
+    max_new_tokens: int = 30
+    """Longest reply."""
+    num_envs: int = 32
+    """Replies that are written side by side."""
+    evaluation_prompts: int = 160
+    """Held-out prompts."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Of the training, and of the replies to the held-out prompts."""
+
+    def __post_init__(self) -> None:
+        """Checks the fields.
+
+        Raises:
+            RunError: It names the field and what is allowed.
+        """
+        if not self.fixed or not all(abs(one) <= self.max_steering for one in self.fixed):
+            raise RunError(f"fixed must be within ±max_steering, {self.max_steering}")
+        if not 0.0 < self.max_steering < math.inf:
+            raise RunError(f"max_steering must be finite and above 0, got {self.max_steering}")
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise RunError(f"seeds must be different, at least one, got {self.seeds}")
+        for name in ("episodes", "tokens_per_action", "max_new_tokens", "num_envs"):
+            if getattr(self, name) < 1:
+                raise RunError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.evaluation_prompts < 2:
+            raise RunError(f"evaluation_prompts must be 2 at least, got {self.evaluation_prompts}")
+
+
+class Strengths(Protocol):
+    """Chooses strengths."""
+
+    def __call__(self, observations: Any) -> np.ndarray:
+        """One in [-1, 1] for each row, `[B, 1]` float32."""
+
+
+class SteeringOnly(VectorActionWrapper):
+    """Leaves an agent the steering strength alone; the rest of its action stays 0.
+
+    >>> import gymnasium as gym
+    >>> from erm_gym.steering import ContrastiveDirections  # doctest: +SKIP
+    >>> SteeringOnly(envs).single_action_space  # doctest: +SKIP
+    Box(-1.0, 1.0, (1,), float32)
+    """
+
+    def __init__(self, env: VectorEnv) -> None:
+        """Wraps.
+
+        Args:
+            env: `ErmGym/EmotionControl-v0` with the option `steering`.
+
+        Raises:
+            ValueError: If its actions have no steering strength.
+        """
+        super().__init__(env)
+        if env.single_action_space.shape != (ACTION_SIZE + 1,):
+            raise ValueError(
+                "the actions of this environment have no steering strength; make it with steering="
+            )
+        self.single_action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+        self.action_space = gym.vector.utils.batch_space(self.single_action_space, env.num_envs)
+
+    def actions(self, actions: Any) -> Any:
+        """The whole actions `[B, 9]` for strengths `[B, 1]`."""
+        whole = np.zeros((len(actions), ACTION_SIZE + 1), np.float32)
+        whole[:, ACTION_SIZE:] = actions
+        return whole
+
+
+def learn_strength(
+    llm: FrozenLLM,
+    directions: ContrastiveDirections,
+    config: AdaptiveConfig,
+    out: Path,
+    progress: Progress = lambda name, done, total: None,
+) -> dict[str, Any]:
+    """Learns, tries fixed strengths, and compares on held-out prompts; called again, it goes on.
+
+    Args:
+        llm: The frozen LM.
+        directions: Of the emotion, among others.
+        config: What is learned.
+        out: Folder for `adaptive.json`.
+        progress: Called as parts are done.
+
+    Returns:
+        The config; `tried`, mean score of each fixed strength on training prompts; `agents`, by
+        name: score with its 95% interval over prompts and seeds, mean strength, and for fixed ones
+        how probably the adaptive agent is better; and a verdict.
+
+    Raises:
+        RunError: If the folder holds results of other settings.
+        RunInterrupted: If it was stopped; what was finished is kept.
+    """
+    path = out / FILE
+    asked = {**asdict(config), "llm": llm.fingerprint, "layers": list(directions.layers)}
+    results = read_results(path, asked)
+    results.setdefault("parts", {})
+    held_out = choose_prompts(load_prompts("default").split("test"), config.evaluation_prompts)
+    parts = [f"tried {one:g}" for one in config.fixed]
+    parts += [f"{ADAPTIVE} {seed}" for seed in config.seeds]
+    try:
+        for number, part in enumerate(parts):
+            if part not in results["parts"]:
+                run = _Run(llm, directions, config, held_out)
+                results["parts"][part] = run.part(part)
+                write_json(path, results)
+            progress(part, number + 1, len(parts) + 1)
+        if "agents" not in results:
+            results |= _judge(results["parts"], _Run(llm, directions, config, held_out))
+            write_json(path, results)
+        progress("held-out prompts", len(parts) + 1, len(parts) + 1)
+    except KeyboardInterrupt as error:
+        raise RunInterrupted(
+            f"stopped; finished parts are kept in {path}; give the same command to go on"
+        ) from error
+    return results
+
+
+@dataclass(frozen=True, kw_only=True)
+class Played:
+    """What came of playing prompts."""
+
+    scores: np.ndarray
+    """`[prompts]` the user's feedback, in [-1, 1]."""
+    strengths: np.ndarray
+    """`[prompts]` mean strength that replies were written under, as added."""
+
+
+class _Run:
+    """Plays and trains under one config."""
+
+    def __init__(
+        self,
+        llm: FrozenLLM,
+        directions: ContrastiveDirections,
+        config: AdaptiveConfig,
+        held_out: PromptPool,
+    ) -> None:
+        self.config = config
+        self.held_out = held_out
+        self._options = {
+            "llm": llm,
+            "user": config.user,
+            "steering": directions,
+            "steer_towards": config.emotion,
+            "max_steering": config.max_steering,
+            "tokens_per_action": config.tokens_per_action,
+            "max_new_tokens": config.max_new_tokens,
+        }
+
+    def envs(self, rows: int, **options: Any) -> SteeringOnly:
+        """The environment."""
+        return SteeringOnly(gym.make_vec(ENV, num_envs=rows, **{**self._options, **options}))
+
+    def part(self, name: str) -> dict[str, Any]:
+        """Tries a fixed strength on training prompts, or learns one and plays held-out prompts."""
+        kind, value = name.rsplit(" ", 1)
+        if kind == ADAPTIVE:
+            found = self.learn(int(value))
+            return {"scores": found.scores.tolist(), "strengths": found.strengths.tolist()}
+        count = max(2, self.config.episodes // len(self.config.fixed))
+        prompts = choose_prompts(load_prompts("default").split("train"), count)
+        return {"score": mean(self.play(self.fixed(float(value)), prompts, seed=1000).scores)}
+
+    def fixed(self, strength: float) -> Strengths:
+        """Always the same strength."""
+        action = strength / self.config.max_steering
+
+        def choose(observations: Any) -> np.ndarray:
+            return np.full((len(observations["hidden"]), 1), action, np.float32)
+
+        return choose
+
+    def play(self, choose: Strengths, prompts: PromptPool, *, seed: int) -> Played:
+        """Answers every prompt once, in order."""
+        rows = min(self.config.num_envs, len(prompts))
+        envs = self.envs(rows, prompts=prompts, split="all", prompt_order="sequential")
+        scores, strengths = np.full(len(prompts), np.nan), np.full(len(prompts), np.nan)
+        at = np.arange(rows)
+        total, added, steps = np.zeros(rows), np.zeros(rows), np.zeros(rows)
+        try:
+            observations, _ = envs.reset(seed=seed)
+            while np.isnan(scores).any():
+                actions = choose(observations)
+                observations, rewards, terminated, truncated, _ = envs.step(actions)
+                total += rewards
+                added += actions[:, 0] * self.config.max_steering
+                steps += 1
+                for row in np.flatnonzero(terminated | truncated):
+                    if at[row] < len(prompts):
+                        scores[at[row]] = total[row]
+                        strengths[at[row]] = added[row] / steps[row]
+                    at[row] += rows
+                    total[row] = added[row] = steps[row] = 0
+        finally:
+            envs.close()
+        return Played(scores=scores, strengths=strengths)
+
+    def learn(self, seed: int) -> Played:
+        """Trains an agent, then answers the held-out prompts with its best guess of strength."""
+        config = self.config
+        envs = self.envs(config.num_envs, split="train")
+        steps = 2 * math.ceil(config.max_new_tokens / config.tokens_per_action)
+        wrapped = VecNormalize(GymnasiumVecEnv(envs), norm_reward=False)
+        agent = PPO(
+            "MultiInputPolicy",
+            wrapped,
+            n_steps=steps,
+            batch_size=max(2, steps * config.num_envs // 4),
+            learning_rate=1e-3,
+            gamma=1.0,
+            seed=seed,
+            device="cpu",
+        )
+        try:
+            agent.learn(10**9, callback=_Until(config.episodes))
+        finally:
+            envs.close()
+
+        def choose(observations: Any) -> np.ndarray:
+            actions, _ = agent.predict(wrapped.normalize_obs(observations), deterministic=True)
+            return actions
+
+        return self.play(choose, self.held_out, seed=seed)
+
+
+class _Until(BaseCallback):
+    """Ends training after a number of episodes."""
+
+    def __init__(self, episodes: int) -> None:
+        super().__init__()
+        self._left = episodes
+
+    def _on_step(self) -> bool:
+        self._left -= int(np.sum(self.locals["dones"]))
+        return self._left > 0
+
+
+def _judge(parts: dict[str, Any], run: _Run) -> dict[str, Any]:
+    """Everybody on the held-out prompts, with the same seeds."""
+    config = run.config
+    tried = {one: float(parts[f"tried {one:g}"]["score"]) for one in config.fixed}
+    best = max(tried, key=lambda one: tried[one])
+    adaptive = [parts[f"{ADAPTIVE} {seed}"] for seed in config.seeds]
+    scores = np.array([one["scores"] for one in adaptive])  # [seeds, prompts]
+    found: dict[str, Any] = {
+        ADAPTIVE: {
+            "score": _interval(scores),
+            "strength": float(np.mean([one["strengths"] for one in adaptive])),
+            "spread": float(np.mean([np.std(one["strengths"]) for one in adaptive])),
+        }
+    }
+    for name, strength in ((f"{FIXED} ({best:g})", best), (UNSTEERED, 0.0)):
+        played = [run.play(run.fixed(strength), run.held_out, seed=seed) for seed in config.seeds]
+        own = np.array([one.scores for one in played])
+        found[name] = {
+            "score": _interval(own),
+            "strength": strength,
+            "improvement": probability_of_improvement(scores, own, np.random.default_rng(0)),
+        }
+    better = found[f"{FIXED} ({best:g})"]["improvement"]
+    return {"tried": tried, "agents": found, "verdict": _verdict(better)}
+
+
+def _verdict(better: Interval) -> str:
+    if better.low > 0.5:
+        return "Strength that is learned beats the best fixed one."
+    if better.high < 0.5:
+        return "Strength that is learned is worse than the best fixed one."
+    return "Whether strength that is learned beats the best fixed one is undecided."
+
+
+def _interval(scores: np.ndarray) -> Interval:
+    return stratified_bootstrap(scores, mean, np.random.default_rng(0))

@@ -1,0 +1,272 @@
+"""What was found about steering, as a page of Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from erm_gym.evaluation.config import RunError
+from erm_gym.evaluation.statistics import Interval
+from erm_gym.evaluation.steering.conditions import CONTROLS, SOURCES
+from erm_gym.evaluation.steering.effects import BROKEN
+from erm_gym.evaluation.steering.tables import (
+    REPORTED_APPROACHES,
+    REPORTED_SINGLE,
+    REPORTED_STRENGTHS,
+)
+from erm_gym.evaluation.storage import atomic_path
+
+PAGE = "steering.md"
+NOTHING = "-"
+TITLES = {
+    "signal": "signal",
+    "random": "random signal",
+    "shuffled": "another text's bin",
+}
+SWEPT = (
+    "A head reads valence and arousal of a sentence in a hidden state of the frozen language "
+    "model. At a second pass the lower layers are modulated by the mean activation of the "
+    "sentence's bin, and the head reads again. Figures are changes of Pearson's r with the ratings "
+    "of {n} test sentences, means over {seeds} seeds of the head, with 95% intervals over "
+    "sentences and seeds. *True* bins come from the label itself, as in the finding, so that the "
+    "label leaks into the prediction; *predicted* bins come from the first pass, which is all that "
+    "there is in use."
+)
+
+
+def write_page(
+    path: Path,
+    affect: Mapping[str, Any] | None,
+    replies: Mapping[str, Any] | None,
+    control: Mapping[str, Any] | None,
+) -> None:
+    """Writes the page.
+
+    Args:
+        path: The file; missing folders are made.
+        affect: What `tables` returns, with `config` of the sweep; None if it was not run.
+        replies: What `measure_effects` returns; None if it was not run.
+        control: What `learn_strength` returns; None if it was not run.
+
+    Raises:
+        RunError: If the file cannot be written.
+    """
+    parts = ["# Emotion steering on a language model", ""]
+    if affect is not None:
+        parts += _affect(affect)
+    if replies is not None:
+        parts += _replies(replies)
+    if control is not None:
+        parts += _control(control)
+    parts += ["Made by `erm-gym steer sweep`.", ""]
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_text("\n".join(parts), encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _affect(found: Mapping[str, Any]) -> list[str]:
+    config = found["config"]
+    swept = SWEPT.format(n=config["test"][1], seeds=len(config["seeds"]))
+    valence, arousal = (_interval(one, signed=False) for one in found["plain"])
+    alike = found["most_alike"]
+    lines = [
+        "## What steering does to affect that is read",
+        "",
+        swept,
+        "",
+        f"Unsteered, r is {valence} for valence and {arousal} for arousal. The head reads layer "
+        f"{config['head_layer']}; layers {', '.join(map(str, config['target_layers']))} are "
+        f"steered, {config['mode']}. Signals come from {config['training'][1]} training sentences. "
+        f"The two most alike usable signals of 9 bins, of any seed, are those of {alike['one']} "
+        f"and {alike['other']} ({alike['pathway']}), r = {alike['r']:.3f}.",
+        "",
+        "![Changes of r by strength and approach](steering_affect.png)",
+        "",
+        f"### Approaches, at strength {config['strength']:g}",
+        "",
+        *_approaches(found),
+        "",
+        f"### Strengths, valence alone at layer {config['target_layers'][-1]}",
+        "",
+        *_strengths(found),
+        "",
+        _breaking(found["breaks"]),
+        "",
+        "### The finding's four insights",
+        "",
+        *_insights(found["insights"]),
+        "",
+    ]
+    return lines
+
+
+def _approaches(found: Mapping[str, Any]) -> Iterator[str]:
+    yield from _header(
+        "approach",
+        "bins",
+        "put in",
+        "valence",
+        "arousal",
+        "finding: valence",
+        "arousal",
+        "coverage",
+    )
+    for name, by_source in found["approaches"].items():
+        reported = REPORTED_APPROACHES.get(name, REPORTED_SINGLE)
+        for source in SOURCES:
+            for control in CONTROLS:
+                own = source == "true" and control == "signal"
+                yield _row(
+                    name,
+                    source,
+                    TITLES[control],
+                    *map(_interval, by_source[source][control]),
+                    *(f"{one:+.4f}" if own else "" for one in reported),
+                    f"{found['coverage'][f'{name.split()[0]} {source}']:.1%}"
+                    if control == "signal"
+                    else "",
+                )
+
+
+def _strengths(found: Mapping[str, Any]) -> Iterator[str]:
+    yield from _header(
+        "strength",
+        "true bins: valence",
+        "arousal",
+        "predicted bins: valence",
+        "arousal",
+        "perplexity, times",
+        "finding: valence",
+        "arousal",
+    )
+    for name, by_source in found["strengths"].items():
+        ratio = found["perplexity"][name]
+        reported = REPORTED_STRENGTHS.get(float(name))
+        yield _row(
+            name,
+            *(_interval(one) for source in SOURCES for one in by_source[source]),
+            NOTHING if ratio is None else f"{ratio:.3f}",
+            *([NOTHING] * 2 if reported is None else [f"{one:+.3f}" for one in reported]),
+        )
+
+
+def _breaking(breaks: Mapping[str, float | None]) -> str:
+    predictions, perplexity = breaks["predictions"], breaks["perplexity"]
+    worse = "at none of these strengths" if predictions is None else f"from {predictions:g} on"
+    broken = "at none of these strengths" if perplexity is None else f"from {perplexity:g} on"
+    return (
+        "With predicted bins, r of valence or arousal is surely lower than unsteered "
+        f"{worse}; the model's perplexity of the sentences doubles {broken}."
+    )
+
+
+def _insights(insights: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield from _header("insight", "test", "true bins", "predicted bins", "verdict")
+    for insight in insights:
+        for number, (true, own) in enumerate(
+            zip(insight["tests"]["true"], insight["tests"]["predicted"], strict=True)
+        ):
+            yield _row(
+                f"{insight['name']}: {insight['claim']}" if not number else "",
+                true["what"],
+                *(
+                    f"{_interval(one['interval'])} {'yes' if one['held'] else 'no'}"
+                    for one in (true, own)
+                ),
+                f"**{insight['verdict']}**" if not number else "",
+            )
+
+
+def _replies(found: Mapping[str, Any]) -> list[str]:
+    config = found["config"]
+    lines = [
+        "## What steering does to replies",
+        "",
+        f"Replies to {len(config['prompts'])} held-out prompts, sampled at temperature "
+        f"{config['temperature']:g} with the same random numbers under all strengths, at most "
+        f"{config['max_new_tokens']} tokens. A direction (contrastive activation addition, layer "
+        f"{', '.join(map(str, config['layers']))}) is added to the hidden states of the reply's "
+        "tokens. d is Cohen's against the unsteered replies, with a 95% interval over prompts: "
+        "once as the critic reads the text, with a model that is not steered, and once as the NRC "
+        "lexicon does, which has no curiosity and stands in with anticipation. Perplexity is the "
+        "median under the unsteered model, relative to unsteered replies. *Reported* is what "
+        "earlier work in English found on a model of 3 billion parameters.",
+        "",
+        "![Cohen's d by strength](steering_replies.png)",
+        "",
+        *_effects(found),
+        "",
+        *_samples(found),
+    ]
+    return lines
+
+
+def _effects(found: Mapping[str, Any]) -> Iterator[str]:
+    yield from _header(
+        "emotion", "strength", "d, critic", "d, lexicon", "perplexity, times", "reported d"
+    )
+    for emotion, effect in found["effects"].items():
+        for number, (strength, one) in enumerate(effect["strengths"].items()):
+            ratio = one["perplexity_ratio"]
+            broken = ratio is None or ratio >= BROKEN
+            sizes = [one["d"].get(reader) for reader in ("critic", "lexicon")]
+            yield _row(
+                emotion if not number else "",
+                strength,
+                *(NOTHING if size is None else _interval(size, digits=2) for size in sizes),
+                "overflow" if ratio is None else f"{ratio:.2f}{' (broken)' if broken else ''}",
+                f"{effect['reported']:.2f}" if not number and effect["reported"] else "",
+            )
+
+
+def _samples(found: Mapping[str, Any]) -> Iterator[str]:
+    conditions = found["conditions"]
+    yield f'To "{found["config"]["prompts"][0]}", as it begins:'
+    yield ""
+    for name, own in conditions.items():
+        if not own["overflow"]:
+            yield f"- *{name}*: {' '.join(own['replies'][0].split())[:160]}"
+    yield ""
+
+
+def _control(found: Mapping[str, Any]) -> list[str]:
+    lines = [
+        "## Strength that is learned",
+        "",
+        f"An agent (PPO) sets how strongly a reply is steered towards {found['emotion']} anew for "
+        f"every {found['tokens_per_action']} tokens, in `ErmGym/EmotionControl-v0` with the user "
+        f"`{found['user']}`; the other parts of its action are held at 0. It is compared with "
+        "fixed strengths, of which the best is chosen on the training prompts, over "
+        f"{found['evaluation_episodes']} replies to held-out prompts and {len(found['seeds'])} "
+        "seeds of training.",
+        "",
+        *_header("who", "score (95% interval)", "mean strength", "P(adaptive is better)"),
+    ]
+    for name, one in found["agents"].items():
+        better = one.get("improvement")
+        lines.append(
+            _row(
+                name,
+                _interval(one["score"], digits=3, signed=False),
+                f"{one['strength']:.2f}",
+                NOTHING if better is None else _interval(better, digits=2, signed=False),
+            )
+        )
+    return [*lines, "", found["verdict"], ""]
+
+
+def _header(*titles: str) -> list[str]:
+    return [_row(*titles), _row(*["---"] * len(titles))]
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _interval(one: Interval | Sequence[float], *, digits: int = 4, signed: bool = True) -> str:
+    sign = "+" if signed else ""
+    mean, low, high = one
+    return f"{mean:{sign}.{digits}f} ({low:{sign}.{digits}f}, {high:{sign}.{digits}f})"

@@ -1,0 +1,268 @@
+"""The two tables of a sweep and its verdicts, from the predictions that it kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from erm_gym.evaluation.statistics import Interval
+from erm_gym.evaluation.steering.conditions import CONTROLS, SOURCES, Condition, Source, single
+from erm_gym.evaluation.steering.predictions import PLAIN, Predictions
+from erm_gym.evaluation.steering.sweep import SweepConfig
+
+REPETITIONS = 2000
+REPORTED_APPROACHES: dict[str, tuple[float, float]] = {
+    "25-bin dual": (-0.060, 0.009),
+    "9-bin dual": (-0.003, 0.008),
+    "9-bin valence-only": (0.0004, 0.009),
+    "9-bin arousal-only": (-0.002, -0.003),
+}
+"""Changes of r of valence and arousal in the finding; one layer only had +.0004 and +.014."""
+REPORTED_SINGLE = (0.0004, 0.014)
+REPORTED_STRENGTHS: dict[float, tuple[float, float]] = {
+    1.0: (-0.001, 0.009),
+    1.5: (-0.002, 0.012),
+    2.0: (-0.004, 0.014),
+}
+PEAK, SAFE = 2.0, 5.0
+"""Strengths that the finding calls the peak, and the last one before the model breaks."""
+SAME = 0.005
+"""Changes of r that differ by less count as the same; about half of what the finding is about."""
+HOLDS, LABELS_ONLY, FAILS = "holds", "held there only because of the true labels", "does not hold"
+BROKEN_PERPLEXITY = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """Draws of the changes of Pearson's r under a condition, from one bootstrap for all."""
+
+    estimate: np.ndarray
+    """`[2]` of valence and arousal, the mean over seeds."""
+    draws: np.ndarray
+    """`[R, 2]`."""
+
+    def __sub__(self, other: Changes) -> Changes:
+        """How much more this condition changes, draw by draw."""
+        return Changes(estimate=self.estimate - other.estimate, draws=self.draws - other.draws)
+
+    def intervals(self) -> list[Interval]:
+        """Of valence and arousal, 95%."""
+        return [_interval(self.estimate[k], self.draws[:, k]) for k in range(2)]
+
+    def sum(self) -> Interval:
+        """Of both together."""
+        return _interval(self.estimate.sum(), self.draws.sum(axis=1))
+
+
+class SweepChanges:
+    """Changes of r under each condition, with both texts and seeds drawn anew."""
+
+    def __init__(
+        self, folder: Path, seeds: Sequence[int], ratings: np.ndarray, *, seed: int = 0
+    ) -> None:
+        """Draws.
+
+        Args:
+            folder: Of the sweep.
+            seeds: Its seeds.
+            ratings: `[n, 2]` true ratings of the test texts.
+            seed: Of the bootstrap.
+        """
+        rng = np.random.default_rng(seed)
+        self._kept = [Predictions(folder, one) for one in seeds]
+        self._ratings = ratings
+        texts = rng.multinomial(len(ratings), np.full(len(ratings), 1 / len(ratings)), REPETITIONS)
+        self._texts = np.concatenate((np.ones((1, len(ratings))), texts))  # the first: as they are
+        drawn = rng.multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), REPETITIONS)
+        self._seeds = np.concatenate((np.ones((1, len(seeds))), drawn)) / len(seeds)  # [1 + R, S]
+        self._plain = self._r(PLAIN)
+
+    def plain(self) -> list[Interval]:
+        """Pearson's r of valence and arousal without steering."""
+        mean = self._mean(self._plain)
+        return [_interval(mean[0, k], mean[1:, k]) for k in range(2)]
+
+    def of(self, condition: Condition) -> Changes:
+        """The changes under a condition."""
+        mean = self._mean(self._r(str(condition)) - self._plain)
+        return Changes(estimate=mean[0], draws=mean[1:])
+
+    def _mean(self, values: np.ndarray) -> np.ndarray:
+        """Weighted means over seeds of `[1 + R, S, 2]`, `[1 + R, 2]`."""
+        return np.einsum("rs,rsk->rk", self._seeds, values)
+
+    def _r(self, condition: str) -> np.ndarray:
+        """Pearson's r in every draw, `[1 + R, S, 2]`."""
+        return np.stack(
+            [weighted_r(kept.get(condition), self._ratings, self._texts) for kept in self._kept],
+            axis=1,
+        )
+
+
+def weighted_r(predicted: np.ndarray, true: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Pearson's r of each column under each of several weightings of the rows.
+
+    Args:
+        predicted: `[n, k]`.
+        true: `[n, k]`.
+        weights: `[R, n]`, not negative.
+
+    Returns:
+        `[R, k]`.
+    """
+    weights = weights / weights.sum(axis=1, keepdims=True)
+    one, other = predicted.astype(np.float64), true.astype(np.float64)
+    one, other = one - one.mean(axis=0), other - other.mean(axis=0)
+    mean, mean_other = weights @ one, weights @ other
+    covariance = weights @ (one * other) - mean * mean_other
+    variances = (weights @ one**2 - mean**2) * (weights @ other**2 - mean_other**2)
+    found: np.ndarray = covariance / np.sqrt(variances)
+    return found
+
+
+def tables(
+    results: dict[str, Any], folder: Path, config: SweepConfig, ratings: np.ndarray
+) -> dict[str, Any]:
+    """Both tables with intervals, and a verdict for each of the finding's insights.
+
+    Args:
+        results: What `sweep` returned.
+        folder: Its folder.
+        config: Its settings.
+        ratings: `[n, 2]` true ratings of the test texts.
+
+    Returns:
+        `plain`, r of valence and arousal; `approaches` and `strengths`, by name, source and
+        control the changes of r; and `insights`.
+    """
+    changes = SweepChanges(folder, config.seeds, ratings)
+    approaches = {
+        name: {
+            source: {
+                control: changes.of(replace(one, source=source, control=control)).intervals()
+                for control in CONTROLS
+            }
+            for source in SOURCES
+        }
+        for name, one in config.approaches().items()
+    }
+    strengths = {
+        f"{strength:g}": {
+            source: changes.of(replace(one, source=source)).intervals() for source in SOURCES
+        }
+        for strength, one in config.strength_table().items()
+    }
+    return {
+        "plain": changes.plain(),
+        "coverage": _coverage(results),
+        "most_alike": max(
+            (one["most_alike"]["9-bin"] for one in results["seeds"].values()),
+            key=lambda pair: float(pair["r"]),
+        ),
+        "approaches": approaches,
+        "strengths": strengths,
+        "perplexity": results["perplexity"],
+        "breaks": _breaks(strengths, results["perplexity"]),
+        "insights": list(_insights(changes, config)),
+    }
+
+
+def _coverage(results: dict[str, Any]) -> dict[str, float]:
+    """Least coverage of any seed, by binning and source."""
+    seeds = list(results["seeds"].values())
+    return {name: min(one["coverage"][name] for one in seeds) for name in seeds[0]["coverage"]}
+
+
+def _breaks(strengths: dict[str, Any], perplexity: dict[str, Any]) -> dict[str, float | None]:
+    """First strength at which predictions get surely worse, and at which the LM's text does."""
+    predictions = language = None
+    for name, by_source in strengths.items():
+        worse = any(one.high < 0.0 for one in by_source["predicted"])
+        predictions = float(name) if worse and predictions is None else predictions
+        ratio = perplexity[name]
+        broken = ratio is None or ratio >= BROKEN_PERPLEXITY
+        language = float(name) if broken and language is None else language
+    return {"predictions": predictions, "perplexity": language}
+
+
+def _insights(changes: SweepChanges, config: SweepConfig) -> Iterator[dict[str, Any]]:
+    """The four insights of the finding, each tested with bins of either source."""
+    for name, claim, test in (
+        (
+            "one pathway",
+            "valence alone beats both pathways, and arousal alone does harm",
+            _one_pathway,
+        ),
+        ("coarse bins", "9 bins beat 25", _coarse_bins),
+        ("any layer", "each steered layer alone does the same as the other", _any_layer),
+        ("peak", "2.0 improves on arousal, and more than 5.0 is worse", _peak),
+    ):
+        found = {source: test(changes, config, source) for source in SOURCES}
+        held = {source: all(one["held"] for one in found[source]) for source in SOURCES}
+        word = HOLDS if held["predicted"] else LABELS_ONLY if held["true"] else FAILS
+        yield {"name": name, "claim": claim, "tests": found, "verdict": word}
+
+
+def _one_pathway(
+    changes: SweepChanges, config: SweepConfig, source: Source
+) -> list[dict[str, Any]]:
+    table = config.approaches()
+    valence, dual, arousal = (
+        changes.of(replace(table[f"9-bin {name}"], source=source))
+        for name in ("valence-only", "dual", "arousal-only")
+    )
+    more = (valence - dual).sum()
+    return [
+        _test("valence-only less dual, both r together", more, more.low > 0.0),
+        _test("arousal-only, both r together", arousal.sum(), arousal.sum().high < 0.0),
+    ]
+
+
+def _coarse_bins(
+    changes: SweepChanges, config: SweepConfig, source: Source
+) -> list[dict[str, Any]]:
+    table = config.approaches()
+    coarse, fine = (
+        changes.of(replace(table[f"{name} dual"], source=source)) for name in ("9-bin", "25-bin")
+    )
+    more = (coarse - fine).sum()
+    return [_test("9 bins less 25, dual, both r together", more, more.low > 0.0)]
+
+
+def _any_layer(changes: SweepChanges, config: SweepConfig, source: Source) -> list[dict[str, Any]]:
+    table = config.approaches()
+    one, *others = (
+        changes.of(replace(table[single(layer)], source=source)) for layer in config.target_layers
+    )
+    return [
+        _test(f"{affect}, difference of layers", apart, apart.low > -SAME and apart.high < SAME)
+        for other in others
+        for affect, apart in zip(("valence", "arousal"), (one - other).intervals(), strict=True)
+    ]
+
+
+def _peak(changes: SweepChanges, config: SweepConfig, source: Source) -> list[dict[str, Any]]:
+    table = {
+        strength: changes.of(replace(one, source=source))
+        for strength, one in config.strength_table().items()
+    }
+    arousal = table[PEAK].intervals()[1]
+    tests = [_test("arousal at 2.0", arousal, arousal.low > 0.0)]
+    for strength, own in table.items():
+        if strength > SAFE:
+            less = (own - table[PEAK]).intervals()[1]
+            tests.append(_test(f"arousal at {strength:g} less at 2.0", less, less.high < 0.0))
+    return tests
+
+
+def _test(what: str, interval: Interval, held: bool) -> dict[str, Any]:
+    return {"what": what, "interval": interval, "held": held}
+
+
+def _interval(estimate: float, draws: np.ndarray) -> Interval:
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Interval(float(estimate), float(low), float(high))
