@@ -21,6 +21,7 @@ from erm_gym.cli.feel import Feel
 from erm_gym.cli.replay import Replay
 from erm_gym.cli.reproduce import Reproduce
 from erm_gym.cli.serve import ServeUser
+from erm_gym.cli.steer import FitSteering, GenerateSteered, SweepSteering
 from erm_gym.cli.train import Train
 from erm_gym.cli.tune import TuneERM
 from erm_gym.cli.users import ListUsers, NewUser, TryUser
@@ -38,6 +39,14 @@ Commands = (
         | Annotated[TuneERM, tyro.conf.subcommand("tune")]
         | Annotated[EvaluateERM, tyro.conf.subcommand("eval")],
         tyro.conf.subcommand("erm", description="Train, tune and measure emotional critics."),
+    ]
+    | Annotated[
+        Annotated[FitSteering, tyro.conf.subcommand("fit")]
+        | Annotated[SweepSteering, tyro.conf.subcommand("sweep")]
+        | Annotated[GenerateSteered, tyro.conf.subcommand("generate")],
+        tyro.conf.subcommand(
+            "steer", description="Steer a language model towards emotions, and measure it."
+        ),
     ]
     | Annotated[
         Annotated[ListUsers, tyro.conf.subcommand("list")]

@@ -1,5 +1,6 @@
 """Emotion steering: signals and directions that are put into the hidden states of a frozen LM."""
 
+from erm_gym.steering.affect import AffectSteering
 from erm_gym.steering.binning import BINNINGS, Binning, find_binning
 from erm_gym.steering.config import Approach, SteeringConfig, SteeringError
 from erm_gym.steering.contrastive import ContrastiveDirections, contrastive_directions
@@ -14,6 +15,7 @@ __all__ = [
     "BINNINGS",
     "Affect",
     "AffectPathways",
+    "AffectSteering",
     "Approach",
     "Binning",
     "ContrastiveDirections",

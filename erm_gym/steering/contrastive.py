@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from erm_gym.llm.edits import Edit, Edits
 from erm_gym.llm.suggestion import suggest
 
 WEIGHTS = "contrastive.safetensors"
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -138,6 +139,8 @@ def contrastive_directions(
     llm: FrozenLLM,
     texts: Mapping[str, tuple[Sequence[str], Sequence[str]]],
     layers: Sequence[int],
+    *,
+    progress: Progress = lambda done, total: None,
 ) -> ContrastiveDirections:
     """Takes directions from texts.
 
@@ -145,6 +148,7 @@ def contrastive_directions(
         llm: The frozen LM.
         texts: By emotion: texts that have it, and texts that do not; none empty.
         layers: Numbers of the hidden layers, 1 to `num_layers` - 1.
+        progress: Told how many sides are read, of how many.
 
     Raises:
         ValueError: If there is no emotion, a side has no texts, or there is no such layer.
@@ -156,14 +160,14 @@ def contrastive_directions(
             raise ValueError(
                 f"{llm.name} is steered at layers 1 to {llm.num_layers - 1}; {layer} was asked for"
             )
-    directions = [
-        _mean_states(llm, one, layers) - _mean_states(llm, other, layers)
-        for one, other in texts.values()
-    ]
+    means = []
+    for side in (side for sides in texts.values() for side in sides):
+        means.append(_mean_states(llm, side, layers))
+        progress(len(means), 2 * len(texts))
     return ContrastiveDirections(
         emotions=tuple(texts),
         layers=tuple(layers),
-        directions=torch.stack(directions),
+        directions=torch.stack(means[::2]) - torch.stack(means[1::2]),
         counts=tuple((len(one), len(other)) for one, other in texts.values()),
         fingerprint=llm.fingerprint,
     )

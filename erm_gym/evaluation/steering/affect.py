@@ -16,19 +16,13 @@ from erm_gym.llm import FrozenLLM
 from erm_gym.llm.edits import Edit, Edits, hooked
 from erm_gym.steering import (
     BINNINGS,
-    AffectPathways,
-    FeedbackConnections,
+    AffectSteering,
     LowerStates,
-    SteeringSignals,
     UpperLayers,
-    extract_signals,
-    fit_feedback,
-    fit_pathways,
 )
+from erm_gym.steering.affect import mean_states, read_states
 from erm_gym.steering.feedback import Mode
 
-CHUNK = 512
-"""Texts that are read at a time."""
 Reading = Callable[[int, int], None]
 
 
@@ -88,12 +82,10 @@ class SweepTexts:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SteeredHead:
-    """Pathways, feedback connections and signals of one seed."""
+    """What one seed trained, and what it makes of the test texts."""
 
-    pathways: AffectPathways
-    feedback: FeedbackConnections
-    signals: dict[str, SteeringSignals]
-    """By the name of the binning."""
+    steering: AffectSteering
+    """Pathways, feedback connections and signals."""
     bins: dict[tuple[str, Source], Tensor]
     """Bins `[n]` of the test texts, by binning and where they come from."""
     plain: np.ndarray
@@ -118,31 +110,26 @@ class SteeredHead:
             seed: Of everything random.
             progress: Told how many batches of the feedback's training are done.
         """
-        states, ratings = texts.training_states, texts.training_ratings
-        pathways = fit_pathways(states, ratings, texts.upper.last, seed=seed)
-        feedback = fit_feedback(
-            pathways,
+        steering = AffectSteering.fit_states(
+            texts.llm,
             texts.upper,
+            texts.training_states,
+            texts.training_ratings,
             texts.feedback,
-            ratings[: len(texts.feedback.rows)],
-            layers=layers,
+            target_layers=layers,
             mode=mode,
             seed=seed,
             progress=progress,
         )
+        pathways = steering.pathways
         with torch.no_grad():
-            affect = pathways(states)
             plain = pathways(mean_states(texts.upper, texts.test)).ratings
-        rated = pathways.standardised(ratings)
-        signals = {name: extract_signals(affect.signals, rated, name) for name in BINNINGS}
         seen = {
             "true": pathways.standardised(texts.test_ratings),
             "predicted": pathways.spread(plain),
         }
         return cls(
-            pathways=pathways,
-            feedback=feedback,
-            signals=signals,
+            steering=steering,
             bins={
                 (name, source): grid.of(seen[source])
                 for name, grid in BINNINGS.items()
@@ -160,9 +147,13 @@ class SteeredHead:
             rows: Their numbers.
         """
         bins = self.bins[condition.binning, condition.source]
-        signals = condition.signals(self.signals[condition.binning], bins, self.seed)[list(rows)]
+        signals = condition.signals(self.steering.signals[condition.binning], bins, self.seed)
+        signals = signals[list(rows)]
         strength = torch.full((len(rows),), condition.strength)
-        return {layer: self.feedback.edit(layer, signals, strength) for layer in condition.layers}
+        return {
+            layer: self.steering.feedback.edit(layer, signals, strength)
+            for layer in condition.layers
+        }
 
     @torch.no_grad()
     def steered(self, texts: SweepTexts, condition: Condition) -> np.ndarray:
@@ -170,7 +161,7 @@ class SteeredHead:
         found = np.empty((len(texts.test.rows), 2), np.float32)
         for rows in texts.test.batches():
             states = texts.upper.pooled(texts.test, rows, self.edits(condition, rows))
-            found[rows] = self.pathways(states).ratings.numpy()
+            found[rows] = self.steering.pathways(states).ratings.numpy()
         return found
 
     @torch.no_grad()
@@ -194,15 +185,6 @@ class SteeredHead:
         return float(np.exp(mean)) if np.isfinite(mean) else float("inf")
 
 
-@torch.no_grad()
-def mean_states(upper: UpperLayers, lower: LowerStates) -> Tensor:
-    """Unsteered mean states of texts at the head's layer, `[N, d]` float32 on the CPU."""
-    states = torch.empty(len(lower.rows), lower.rows[0].shape[1])
-    for rows in lower.batches():
-        states[rows] = upper.pooled(lower, rows, {}).float().cpu()
-    return states
-
-
 def _cached_states(
     upper: UpperLayers, texts: Sequence[str], cache: Path, progress: Reading
 ) -> Tensor:
@@ -210,11 +192,7 @@ def _cached_states(
         states = torch.from_numpy(np.load(cache))
         if len(states) == len(texts):
             return states
-    found = []
-    for start in range(0, len(texts), CHUNK):
-        found.append(mean_states(upper, upper.read(texts[start : start + CHUNK])))
-        progress(min(start + CHUNK, len(texts)), len(texts))
-    states = torch.cat(found)
+    states = read_states(upper, texts, progress)
     cache.parent.mkdir(parents=True, exist_ok=True)
     partial = cache.with_suffix(".partial.npy")
     np.save(partial, states.numpy())

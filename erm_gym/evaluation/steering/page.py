@@ -35,31 +35,26 @@ SWEPT = (
 )
 
 
-def write_page(
-    path: Path,
-    affect: Mapping[str, Any] | None,
-    replies: Mapping[str, Any] | None,
-    control: Mapping[str, Any] | None,
-) -> None:
+def write_page(path: Path, found: Mapping[str, Any], *, quick: bool = False) -> None:
     """Writes the page.
 
     Args:
         path: The file; missing folders are made.
-        affect: What `tables` returns, with `config` of the sweep; None if it was not run.
-        replies: What `measure_effects` returns; None if it was not run.
-        control: What `learn_strength` returns; None if it was not run.
+        found: Results by part, each if it was measured: `affect`, what `tables` returns with the
+            `config` of the sweep; `replies`, what `measure_effects` returns; `control`, what
+            `learn_strength` returns.
+        quick: Whether the figures mean nothing.
 
     Raises:
         RunError: If the file cannot be written.
     """
     parts = ["# Emotion steering on a language model", ""]
-    if affect is not None:
-        parts += _affect(affect)
-    if replies is not None:
-        parts += _replies(replies)
-    if control is not None:
-        parts += _control(control)
-    parts += ["Made by `erm-gym steer sweep`.", ""]
+    if quick:
+        parts += ["**A quick run, to see that it works: its figures mean nothing.**", ""]
+    for name, section in (("affect", _affect), ("replies", _replies), ("control", _control)):
+        if name in found:
+            parts += section(found[name])
+    parts += ["Made by `erm-gym steer fit` and `erm-gym steer sweep`.", ""]
     try:
         with atomic_path(path) as temporary:
             temporary.write_text("\n".join(parts), encoding="utf-8")
@@ -233,15 +228,16 @@ def _samples(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _control(found: Mapping[str, Any]) -> list[str]:
+    config = found["config"]
     lines = [
         "## Strength that is learned",
         "",
-        f"An agent (PPO) sets how strongly a reply is steered towards {found['emotion']} anew for "
-        f"every {found['tokens_per_action']} tokens, in `ErmGym/EmotionControl-v0` with the user "
-        f"`{found['user']}`; the other parts of its action are held at 0. It is compared with "
-        "fixed strengths, of which the best is chosen on the training prompts, over "
-        f"{found['evaluation_episodes']} replies to held-out prompts and {len(found['seeds'])} "
-        "seeds of training.",
+        f"An agent (PPO) sets how strongly a reply is steered towards {config['emotion']} anew for "
+        f"every {config['tokens_per_action']} tokens, in `ErmGym/EmotionControl-v0` with the user "
+        f"`{config['user']}`; the other parts of its action are held at 0. It is compared with "
+        f"fixed strengths, of which the best is chosen on training prompts, by as many replies as "
+        f"the agent learned from, {config['episodes']:,}; on {config['evaluation_prompts']} "
+        f"held-out prompts, with {len(config['seeds'])} seeds.",
         "",
         *_header("who", "score (95% interval)", "mean strength", "P(adaptive is better)"),
     ]

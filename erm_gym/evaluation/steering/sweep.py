@@ -191,12 +191,14 @@ def _facts(head: SteeredHead) -> dict[str, Any]:
     """Coverage of the test texts, and the most alike signals."""
     return {
         "coverage": {
-            f"{binning} {source}": head.signals[binning].coverage(bins)
+            f"{binning} {source}": head.steering.signals[binning].coverage(bins)
             for (binning, source), bins in head.bins.items()
         },
-        "most_alike": {name: asdict(own.correlations()[0]) for name, own in head.signals.items()},
-        "counts": {name: own.counts.tolist() for name, own in head.signals.items()},
-        "gates": head.feedback.gates.tolist(),
+        "most_alike": {
+            name: asdict(own.correlations()[0]) for name, own in head.steering.signals.items()
+        },
+        "counts": {name: own.counts.tolist() for name, own in head.steering.signals.items()},
+        "gates": head.steering.feedback.gates.tolist(),
     }
 
 

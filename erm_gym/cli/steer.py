@@ -1,0 +1,233 @@
+"""`erm-gym steer`: fit what steers a language model, sweep it, and write steered replies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from rich.console import Console
+from rich.text import Text
+
+from erm_gym.cli.command import Command, Outcome, check_writable
+from erm_gym.cli.console import load_libraries, print_place
+from erm_gym.cli.progress import ProgressDisplay
+
+if TYPE_CHECKING:
+    from erm_gym.emotion.training.datasets import LabelledTexts
+    from erm_gym.llm import FrozenLLM
+
+Part = Literal["affect", "replies", "control"]
+PARTS: tuple[Part, ...] = ("affect", "replies", "control")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Steering(Command):
+    """A command about steering one language model."""
+
+    llm: str = "smollm2-135m"
+    """Language model: an alias, a folder or a hub id."""
+    dtype: str = "bfloat16"
+    """Precision of the language model while it writes; affect is read in float32."""
+    device: str = "cpu"
+    """Device of the language model."""
+
+    def load(self, console: Console, dtype: str | None = None) -> FrozenLLM:
+        """The language model."""
+        from erm_gym.llm import load_llm
+
+        with console.status(f"Loading {self.llm} ..."):
+            return load_llm(self.llm, dtype=dtype or self.dtype, device=self.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitSteering(_Steering):
+    """Take directions from labelled texts, and train affect pathways on rated ones.
+
+    It takes goemotions_train.tsv and emobank_train.csv from the folder, each if it is there.
+    """
+
+    data: Path = Path("data")
+    """Folder of the labelled and rated texts."""
+    out: Path = Path("steering")
+    """Folder for what is fitted."""
+    layer: int = 16
+    """Hidden layer that directions are taken from and added to."""
+    texts: int = 500
+    """Labelled texts with an emotion, and as many without, that make its direction."""
+    head_layer: int = 18
+    """Hidden layer that the affect pathways read."""
+    target_layers: tuple[int, ...] = (14, 16)
+    """Hidden layers, below that, which their signals steer."""
+    seed: int = 0
+    """Seed of everything random."""
+
+    def run(self, console: Console) -> Outcome:
+        """Fits, validates the signals, and saves."""
+        check_writable(self.out / "affect.safetensors")
+        load_libraries(console)
+        from erm_gym.emotion.training.datasets import find_training_texts
+        from erm_gym.evaluation import RunError
+
+        labelled, rated = find_training_texts(self.data)
+        result: dict[str, Any] = {}
+        with ProgressDisplay(console) as display:
+            try:
+                if labelled is not None:
+                    result["directions"] = self._directions(console, labelled, display)
+                if rated is not None:
+                    result["affect"] = self._affect(console, rated, display)
+            except ValueError as error:
+                raise RunError(str(error)) from error
+        print_place(console, "steering", self.out)
+        return Outcome(result)
+
+    def _directions(
+        self, console: Console, data: LabelledTexts, display: ProgressDisplay
+    ) -> dict[str, Any]:
+        from erm_gym.steering import contrastive_directions
+        from erm_gym.steering.emotions import contrasts
+
+        llm = self.load(console)
+        found = contrastive_directions(
+            llm,
+            contrasts(data, texts=self.texts, seed=self.seed),
+            [self.layer],
+            progress=lambda done, total: display.update("directions", done, total, unit="sides"),
+        )
+        found.save(self.out)
+        return {
+            "layers": found.layers,
+            "counts": dict(zip(found.emotions, found.counts, strict=True)),
+        }
+
+    def _affect(
+        self, console: Console, data: LabelledTexts, display: ProgressDisplay
+    ) -> dict[str, Any]:
+        from erm_gym.steering import AffectSteering
+
+        made = AffectSteering.fit(
+            self.load(console, "float32"),
+            data.texts,
+            data.values[:, :2],
+            head_layer=self.head_layer,
+            target_layers=self.target_layers,
+            seed=self.seed,
+            progress=lambda work, done, total: display.update(work, done, total, unit="parts"),
+        )
+        made.save(self.out)
+        result = {}
+        for name, signals in made.signals.items():
+            alike = signals.validate()[0]
+            usable = int(signals.usable.sum())
+            result[name] = {"usable": usable, "bins": len(signals.counts), "most_alike": alike.r}
+            console.print(
+                f"{name}: {usable} of {len(signals.counts)} bins have enough texts; the most alike "
+                f"signals, {alike.one} and {alike.other}, correlate at {alike.r:.3f}"
+            )
+        return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepSteering(_Steering):
+    """Measure what steering does to affect that is read, to replies, and under an agent's control.
+
+    It takes emobank_train.csv, emobank_dev.csv and, for replies and control, what `steer fit` has
+    written. Called again, it goes on.
+    """
+
+    data: Path = Path("data")
+    """Folder of the rated texts."""
+    steering: Path = Path("steering")
+    """Folder that `steer fit` wrote."""
+    out: Path = Path("results")
+    """Folder of the results."""
+    parts: tuple[Part, ...] = PARTS
+    """What is measured."""
+    quick: bool = False
+    """Few texts, seeds and episodes, to see that everything runs; the figures mean nothing."""
+
+    def run(self, console: Console) -> Outcome:
+        """Measures with progress, then writes the page."""
+        check_writable(self.out / "steering.md")
+        load_libraries(console)
+        from erm_gym.evaluation.steering.report import measure_steering
+
+        with ProgressDisplay(console) as display:
+            results = measure_steering(
+                lambda dtype: self.load(console, dtype),
+                data=self.data,
+                steering=self.steering,
+                out=self.out,
+                parts=self.parts,
+                quick=self.quick,
+                writing_dtype=self.dtype,
+                progress=lambda work, done, total: display.update(
+                    "sweep", done, total, unit="parts", note=work
+                ),
+            )
+        print_place(console, "page", self.out / "steering.md")
+        return Outcome(results)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateSteered(_Steering):
+    """Write replies that are steered towards an emotion, beside the same ones unsteered."""
+
+    prompt: str
+    """What the user says."""
+    steering: Path = Path("steering")
+    """Folder that `steer fit` wrote."""
+    towards: str = "joy"
+    """Emotion of the direction."""
+    strength: float = 4.0
+    """How much of the direction is added; negative steers away."""
+    replies: int = 3
+    """Replies of each kind."""
+    max_new_tokens: int = 60
+    """Longest reply."""
+    temperature: float = 0.7
+    """Of the sampling."""
+    seed: int = 0
+    """Of the sampling."""
+
+    def run(self, console: Console) -> Outcome:
+        """Writes and shows."""
+        from erm_gym.evaluation import RunError
+
+        if self.replies < 1:
+            raise RunError(f"--replies must be at least 1, got {self.replies}")
+        load_libraries(console)
+        import torch
+
+        from erm_gym.steering import ContrastiveDirections, generate_steered
+
+        directions = ContrastiveDirections.load(self.steering)
+        llm = self.load(console)
+        directions.require(llm)
+        result: dict[str, Any] = {}
+        try:
+            weights = torch.zeros(self.replies, len(directions.emotions))
+            weights[:, directions.number(self.towards)] = self.strength
+            for name, edits in (
+                ("unsteered", {}),
+                (f"{self.towards} {self.strength:g}", directions.edits(weights)),
+            ):
+                written = generate_steered(
+                    llm,
+                    [self.prompt] * self.replies,
+                    edits,
+                    max_new_tokens=self.max_new_tokens,
+                    temperature=self.temperature,
+                    seed=self.seed,
+                )
+                console.print(Text(name, style="bold"))
+                for reply in written:
+                    console.print(Text(f"- {reply.text}"))
+                    console.print(Text(f"  perplexity {reply.perplexity:.1f}", style="dim"))
+                result[name] = [
+                    {"text": reply.text, "perplexity": reply.perplexity} for reply in written
+                ]
+        except ValueError as error:
+            raise RunError(str(error)) from error
+        return Outcome(result)
