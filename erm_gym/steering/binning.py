@@ -69,8 +69,10 @@ class Binning:
         """
         if not bool(torch.isfinite(ratings).all()):
             raise ValueError("a rating is not finite, and belongs to no bin")
-        borders = torch.tensor(self.thresholds, dtype=torch.float64)
-        parts = torch.bucketize(ratings.double().cpu(), borders)  # [n, 2]
+        borders = torch.tensor(
+            self.thresholds, dtype=ratings.dtype
+        )  # 0.3 is another one in float64
+        parts = torch.bucketize(ratings.cpu(), borders)  # [n, 2]
         return parts[:, 0] * len(self.arousals) + parts[:, 1]
 
 

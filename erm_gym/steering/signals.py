@@ -81,7 +81,7 @@ class SteeringSignals:
             own = self.means[rows, number].double()
             flat = [grid.labels[row] for row, one in zip(rows, own, strict=True) if one.std() == 0]
             if flat:
-                raise SignalError(f"the {pathway} signal of {', '.join(flat)} is constant")
+                raise SignalError(f"the {pathway} signal of {'; '.join(flat)} is constant")
             r = torch.corrcoef(own) if len(rows) > 1 else torch.ones(1, 1)
             found += [
                 Correlation(

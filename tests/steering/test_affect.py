@@ -1,0 +1,79 @@
+"""Affect steering as one: strength zero, rows with bins of their own, and files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from erm_gym.llm import FrozenLLM, LLMError, load_llm
+from erm_gym.steering import AffectSteering, SteeringConfig, SteeringError
+
+TEXTS = [f"{'What joy' if n % 2 else 'What grief'}, said number {n}." for n in range(60)]
+RATINGS = torch.tensor([[3.0 + n % 2, 2.0 + n % 3] for n in range(60)])
+
+
+@pytest.fixture(scope="module")
+def llm() -> FrozenLLM:
+    return load_llm("tiny")
+
+
+@pytest.fixture(scope="module")
+def steering(llm: FrozenLLM) -> AffectSteering:
+    return AffectSteering.fit(
+        llm, TEXTS, RATINGS, head_layer=3, target_layers=(1, 2), feedback_texts=30
+    )
+
+
+def config(strength: float, **changes: object) -> SteeringConfig:
+    given: dict[str, object] = {"target_layers": (1, 2), "approach": "dual", "min_samples": 1}
+    return SteeringConfig(strength=strength, **{**given, **changes})  # type: ignore[arg-type]
+
+
+def test_strength_zero_is_bit_identical_to_no_steering(steering: AffectSteering) -> None:
+    assert torch.equal(steering.steered(TEXTS[:5], config(0.0)), steering.predict(TEXTS[:5]))
+    assert not torch.equal(steering.steered(TEXTS[:5], config(1.0)), steering.predict(TEXTS[:5]))
+
+
+def test_rows_of_a_batch_have_bins_of_their_own(steering: AffectSteering) -> None:
+    """Each text is steered alike alone and among others of other bins."""
+    together = steering.steered(TEXTS[:6], config(2.0), RATINGS[:6])
+    for row in range(6):
+        alone = steering.steered([TEXTS[row]], config(2.0), RATINGS[row : row + 1])
+        torch.testing.assert_close(alone[0], together[row], atol=1e-4, rtol=1e-3)
+    others = steering.steered(TEXTS[:6], config(2.0), RATINGS[1:7])
+    assert not torch.allclose(together, others, atol=1e-4)
+
+
+def test_bins_with_too_few_texts_do_not_steer(steering: AffectSteering) -> None:
+    untouched = steering.steered(TEXTS[:3], config(2.0, min_samples=1000))
+    torch.testing.assert_close(untouched, steering.predict(TEXTS[:3]), atol=1e-5, rtol=1e-4)
+
+
+def test_layers_without_feedback_are_an_error(steering: AffectSteering) -> None:
+    with pytest.raises(SteeringError, match=r"layers \[3\] cannot be steered; \(1, 2\) can"):
+        steering.steered(TEXTS[:1], config(1.0, target_layers=(3,)))
+
+
+def test_what_was_saved_is_loaded(llm: FrozenLLM, steering: AffectSteering, tmp_path: Path) -> None:
+    steering.save(tmp_path)
+    loaded = AffectSteering.load(tmp_path, llm)
+    for one in (config(1.5), config(1.5, binning="25-bin", approach="arousal-only")):
+        assert torch.equal(loaded.steered(TEXTS[:4], one), steering.steered(TEXTS[:4], one))
+
+
+def test_files_that_do_not_fit_are_errors(
+    llm: FrozenLLM, steering: AffectSteering, tmp_path: Path
+) -> None:
+    steering.save(tmp_path)
+    file = tmp_path / "affect.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-5])
+    with pytest.raises(LLMError, match="cut off"):
+        AffectSteering.load(tmp_path, llm)
+    file.write_bytes(whole.replace(llm.fingerprint.encode(), b"x" * len(llm.fingerprint)))
+    with pytest.raises(LLMError, match="belongs to xxx"):
+        AffectSteering.load(tmp_path, llm)
+    with pytest.raises(LLMError, match="holds no affect pathways"):
+        AffectSteering.load(tmp_path / "nowhere", llm)
