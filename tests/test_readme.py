@@ -39,6 +39,12 @@ TINY_TRAINING = {
     "tune": ["--llm", "tiny", "--tokens", "160", "--max-new-tokens", "4", "--critic", "default"],
 }
 """The same of the commands of `erm-gym erm`."""
+TINY_STEERING = {
+    "fit": ["--layer", "2", "--head-layer", "3", "--target-layers", "1", "2", "--texts", "10"],
+    "sweep": ["--head-layer", "3", "--target-layers", "1", "2", "--quick"],
+    "generate": ["--max-new-tokens", "4"],
+}
+"""The same of the commands of `erm-gym steer`."""
 FEW_SEEDS = {
     "ablate": [
         "--seeds",
@@ -103,6 +109,8 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if arguments[0] == "erm":
             label(Path("labelled"))
             arguments = [*arguments, *TINY_TRAINING[arguments[1]]]
+        if arguments[0] == "steer":
+            arguments = [*arguments, "--llm", "tiny", *TINY_STEERING[arguments[1]]]
         if arguments[:2] == ["evaluate", "emotional-frozen"]:
             arguments = [*arguments, "--llm", "tiny", "--episodes", "4"]
         if arguments[:2] == ["users", "try"]:
@@ -114,12 +122,13 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ran.append(arguments[0])
         assert main(arguments) in (None, 0)
     training = ["erm", "erm", "erm", "evaluate"]
-    users = ["users"] * 3
+    users, steering = ["users"] * 3, ["steer"] * 3
     assert ran == [
         *("train", "train", "evaluate", "compare", "doctor"),
         *("ablate", "ablate", "reproduce"),
         *training,
         *("feel", "replay"),
+        *steering,
         *users,
         "evaluate",
     ]
@@ -137,10 +146,10 @@ def record(path: Path) -> None:
 def label(folder: Path) -> None:
     """A few labelled and rated texts in the files that a page names."""
     folder.mkdir(exist_ok=True)
-    lines = [
-        f"text {n} {'oh no' if n % 2 else 'hm'}\t{14 if n % 2 else 7}\tid{n}" for n in range(60)
-    ]
+    labels = (14, 7, 2, 17)  # fear, curiosity, anger, joy
+    lines = [f"text {n} {'oh no' if n % 2 else 'hm'}\t{labels[n % 4]}\tid{n}" for n in range(60)]
     for name in ("goemotions_train.tsv", "goemotions_dev.tsv"):
         (folder / name).write_text("\n".join(lines) + "\n")
-    ratings = [f"{n},{2 + n % 2},3,{2 + n % 3},text {n}" for n in range(60)]
-    (folder / "emobank_train.csv").write_text("\n".join(["id,V,A,D,text", *ratings]) + "\n")
+    for name in ("emobank_train.csv", "emobank_dev.csv"):
+        ratings = [f"{n},{2 + n % 2},{2 + n % 3},{2 + n % 3},{name} {n}" for n in range(60)]
+        (folder / name).write_text("\n".join(["id,V,A,D,text", *ratings]) + "\n")

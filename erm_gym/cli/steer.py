@@ -116,15 +116,19 @@ class FitSteering(_Steering):
             progress=lambda work, done, total: display.update(work, done, total, unit="parts"),
         )
         made.save(self.out)
-        result = {}
+        result: dict[str, Any] = {}
         for name, signals in made.signals.items():
-            alike = signals.validate()[0]
+            pairs, bins = signals.validate(), len(signals.counts)
             usable = int(signals.usable.sum())
-            result[name] = {"usable": usable, "bins": len(signals.counts), "most_alike": alike.r}
-            console.print(
-                f"{name}: {usable} of {len(signals.counts)} bins have enough texts; the most alike "
-                f"signals, {alike.one} and {alike.other}, correlate at {alike.r:.3f}"
-            )
+            result[name] = {"usable": usable, "bins": bins}
+            said = f"{name}: {usable} of {bins} bins have enough texts"
+            if pairs:
+                result[name]["most_alike"] = pairs[0].r
+                said += (
+                    f"; the most alike signals, {pairs[0].one} and {pairs[0].other}, correlate at "
+                    f"{pairs[0].r:.3f}"
+                )
+            console.print(said)
         return result
 
 
@@ -144,6 +148,10 @@ class SweepSteering(_Steering):
     """Folder of the results."""
     parts: tuple[Part, ...] = PARTS
     """What is measured."""
+    head_layer: int = 18
+    """Hidden layer that affect is read in."""
+    target_layers: tuple[int, ...] = (14, 16)
+    """Hidden layers, below that, which are steered for it."""
     quick: bool = False
     """Few texts, seeds and episodes, to see that everything runs; the figures mean nothing."""
 
@@ -160,6 +168,8 @@ class SweepSteering(_Steering):
                 steering=self.steering,
                 out=self.out,
                 parts=self.parts,
+                head_layer=self.head_layer,
+                target_layers=self.target_layers,
                 quick=self.quick,
                 writing_dtype=self.dtype,
                 progress=lambda work, done, total: display.update(

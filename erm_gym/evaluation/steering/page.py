@@ -66,7 +66,6 @@ def _affect(found: Mapping[str, Any]) -> list[str]:
     config = found["config"]
     swept = SWEPT.format(n=config["test"][1], seeds=len(config["seeds"]))
     valence, arousal = (_interval(one, signed=False) for one in found["plain"])
-    alike = found["most_alike"]
     lines = [
         "## What steering does to affect that is read",
         "",
@@ -75,8 +74,7 @@ def _affect(found: Mapping[str, Any]) -> list[str]:
         f"Unsteered, r is {valence} for valence and {arousal} for arousal. The head reads layer "
         f"{config['head_layer']}; layers {', '.join(map(str, config['target_layers']))} are "
         f"steered, {config['mode']}. Signals come from {config['training'][1]} training sentences. "
-        f"The two most alike usable signals of 9 bins, of any seed, are those of {alike['one']} "
-        f"and {alike['other']} ({alike['pathway']}), r = {alike['r']:.3f}.",
+        f"{_alike(found['most_alike'])}",
         "",
         "![Changes of r by strength and approach](steering_affect.png)",
         "",
@@ -96,6 +94,15 @@ def _affect(found: Mapping[str, Any]) -> list[str]:
         "",
     ]
     return lines
+
+
+def _alike(pair: Mapping[str, Any] | None) -> str:
+    if pair is None:
+        return "Too few bins have enough sentences to compare their signals."
+    return (
+        f"The two most alike usable signals of 9 bins, of any seed, are those of {pair['one']} and "
+        f"{pair['other']} ({pair['pathway']}), r = {pair['r']:.3f}."
+    )
 
 
 def _approaches(found: Mapping[str, Any]) -> Iterator[str]:

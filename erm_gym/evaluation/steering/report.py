@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from erm_gym.emotion import EmotionalCritic
 from erm_gym.emotion.training.datasets import read_emobank
+from erm_gym.envs.text.critic_rows import resolve_critic
 from erm_gym.evaluation.config import RunError
 from erm_gym.evaluation.rollouts import choose_prompts
 from erm_gym.evaluation.steering.adaptive import AdaptiveConfig, learn_strength
@@ -63,6 +63,8 @@ def measure_steering(
     steering: Path,
     out: Path,
     parts: Sequence[str],
+    head_layer: int = 18,
+    target_layers: Sequence[int] = (14, 16),
     quick: bool = False,
     writing_dtype: str = "bfloat16",
     progress: Progress = lambda work, done, total: None,
@@ -75,6 +77,8 @@ def measure_steering(
         steering: Folder with directions.
         out: Folder for `steering.md`, pictures, and a folder with all results.
         parts: Which of `affect`, `replies` and `control` are measured.
+        head_layer: Hidden layer that affect is read in.
+        target_layers: Hidden layers below it that are steered for that.
         quick: Few texts, seeds and episodes.
         writing_dtype: Precision of the LM while it writes replies.
         progress: Told what is done, how much of it, and of how much.
@@ -92,7 +96,12 @@ def measure_steering(
     folder = out / (QUICK_FOLDER if quick else FOLDER)
     found: dict[str, Any] = {}
     if "affect" in parts:
-        found["affect"] = _affect(load("float32"), data, folder, quick, progress)
+        config = SweepConfig(
+            head_layer=head_layer,
+            target_layers=tuple(target_layers),
+            **(QUICK_AFFECT if quick else {}),
+        )
+        found["affect"] = _affect(load("float32"), data, config, folder, progress, quick=quick)
         plot_affect(found["affect"], out / AFFECT_PICTURE)
     if {"replies", "control"} & set(parts):
         directions = ContrastiveDirections.load(steering)
@@ -102,23 +111,27 @@ def measure_steering(
             found["replies"] = _replies(llm, directions, folder, quick, progress)
             plot_replies(found["replies"], out / REPLIES_PICTURE)
         if "control" in parts:
-            config = AdaptiveConfig(**(QUICK_CONTROL if quick else {}))
-            found["control"] = learn_strength(llm, directions, config, folder, progress)
+            control = AdaptiveConfig(**(QUICK_CONTROL if quick else {}))
+            found["control"] = learn_strength(llm, directions, control, folder, progress)
     write_page(out / PAGE, found, quick=quick)
     return found
 
 
 def _affect(
-    llm: FrozenLLM, data: Path, folder: Path, quick: bool, progress: Progress
+    llm: FrozenLLM,
+    data: Path,
+    config: SweepConfig,
+    folder: Path,
+    progress: Progress,
+    *,
+    quick: bool,
 ) -> dict[str, Any]:
     training, test = (read_emobank(data / f"emobank_{name}.csv") for name in ("train", "dev"))
-    config = SweepConfig()
     if quick:
         training, test = (
             one.select(torch.arange(min(count, len(one))))
             for one, count in ((training, QUICK_TEXTS), (test, QUICK_TEST))
         )
-        config = SweepConfig(**QUICK_AFFECT)
     results = sweep(llm, training, test, config, folder, progress=progress)
     found = {"config": results["config"]}
     found |= tables(results, folder, config, test.values[:, :2].numpy())
@@ -137,6 +150,8 @@ def _replies(
     config = EffectConfig(
         prompts=tuple(prompt.text for prompt in pool), **(QUICK_REPLIES if quick else {})
     )
-    critic = EmotionalCritic.from_pretrained(llm.name, llm=llm)
-    readers: list[EmotionReader] = [CriticReader(llm, critic), LexiconReader()]
+    readers: list[EmotionReader] = [
+        CriticReader(llm, resolve_critic("default", llm)),
+        LexiconReader(),
+    ]
     return measure_effects(llm, directions, readers, config, folder, progress=progress)

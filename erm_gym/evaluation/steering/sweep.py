@@ -195,7 +195,9 @@ def _facts(head: SteeredHead) -> dict[str, Any]:
             for (binning, source), bins in head.bins.items()
         },
         "most_alike": {
-            name: asdict(own.correlations()[0]) for name, own in head.steering.signals.items()
+            name: asdict(pairs[0])
+            for name, own in head.steering.signals.items()
+            if (pairs := own.correlations())
         },
         "counts": {name: own.counts.tolist() for name, own in head.steering.signals.items()},
         "gates": head.steering.feedback.gates.tolist(),

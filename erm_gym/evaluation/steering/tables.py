@@ -13,6 +13,7 @@ from erm_gym.evaluation.statistics import Interval
 from erm_gym.evaluation.steering.conditions import CONTROLS, SOURCES, Condition, Source, single
 from erm_gym.evaluation.steering.predictions import PLAIN, Predictions
 from erm_gym.evaluation.steering.sweep import SweepConfig
+from erm_gym.steering.binning import COARSE
 
 REPETITIONS = 2000
 REPORTED_APPROACHES: dict[str, tuple[float, float]] = {
@@ -160,8 +161,13 @@ def tables(
         "plain": changes.plain(),
         "coverage": _coverage(results),
         "most_alike": max(
-            (one["most_alike"]["9-bin"] for one in results["seeds"].values()),
+            (
+                one["most_alike"][COARSE]
+                for one in results["seeds"].values()
+                if COARSE in one["most_alike"]
+            ),
             key=lambda pair: float(pair["r"]),
+            default=None,
         ),
         "approaches": approaches,
         "strengths": strengths,
