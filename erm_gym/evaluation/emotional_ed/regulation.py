@@ -69,7 +69,7 @@ def run(
         learning=learning,
         limit_ends=True,
     )
-    return {name: evaluated[name].mean(axis=1) for name in ("return", "fake", "real", "goal")}
+    return {name: evaluated[name].mean(axis=1) for name in ("return", "fake", "real", "harm", "goal")}
 
 
 def run_second(seeds: Sequence[int], channels: Makes, *, episodes: int = 100) -> Scores:
@@ -83,4 +83,4 @@ def run_second(seeds: Sequence[int], channels: Makes, *, episodes: int = 100) ->
         limit_ends=True,
         version="V2",
     )
-    return {name: trained[name].mean(axis=1) for name in ("return", "fake", "real", "goal")}
+    return {name: trained[name].mean(axis=1) for name in ("return", "fake", "real", "harm", "goal")}
