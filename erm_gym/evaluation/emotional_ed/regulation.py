@@ -1,4 +1,4 @@
-"""Experiment 6: fear of a real and a fake threat, and its regulation, in two versions."""
+"""Experiment 6: fear of a real and of a fake threat, and its regulation, in two versions."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from erm_gym.agents.emotional_ed.regulation import (
     StrategyRegulated,
     TypeRegulated,
 )
-from erm_gym.evaluation.emotional_ed.experiment import Arm, Experiment, Figure, Scores
+from erm_gym.evaluation.emotional_ed.experiment import Experiment, Figure, Scores
 from erm_gym.evaluation.emotional_ed.protocols import train_then_evaluate
 
 ENV_ID = "ErmGym/Regulation-v0"
+METRICS = ("return", "fake", "real", "goal")
 
 Makes = Callable[[], Sequence[Channel]]
 
@@ -52,27 +53,49 @@ def run(
     channels: Makes,
     *,
     ties: Ties = "first",
+    learning: bool = False,
     train: int = 500,
     evaluate: int = 100,
-    learning: bool = False,
-    epsilon: float = 0.05,
 ) -> Scores:
-    config = QConfig(ties=ties)
+    """The first version: training, and then evaluation at epsilon .05.
+
+    Args:
+        seeds: One per row.
+        channels: Makes the channels.
+        ties: Of equally good actions.
+        learning: Whether learning goes on in the evaluation, as in the demonstration.
+        train: Episodes of training.
+        evaluate: Episodes of evaluation.
+
+    Returns:
+        `return`, and the shares of episodes with the fake threat's reward, on the real one's cell,
+        and to the goal.
+    """
     _, evaluated = train_then_evaluate(
         ENV_ID,
         seeds,
         channels,
-        config,
+        QConfig(ties=ties),
         train=train,
         evaluate=evaluate,
-        epsilon=epsilon,
+        epsilon=0.05,
         learning=learning,
         limit_ends=True,
     )
-    return {name: evaluated[name].mean(axis=1) for name in ("return", "fake", "real", "harm", "goal")}
+    return {name: evaluated[name].mean(axis=1) for name in METRICS}
 
 
 def run_second(seeds: Sequence[int], channels: Makes, *, episodes: int = 100) -> Scores:
+    """The second version: all episodes are training, and all count.
+
+    Args:
+        seeds: One per row.
+        channels: Makes the channels.
+        episodes: At least 1.
+
+    Returns:
+        As for the first version.
+    """
     trained, _ = train_then_evaluate(
         ENV_ID,
         seeds,
@@ -83,4 +106,81 @@ def run_second(seeds: Sequence[int], channels: Makes, *, episodes: int = 100) ->
         limit_ends=True,
         version="V2",
     )
-    return {name: trained[name].mean(axis=1) for name in ("return", "fake", "real", "harm", "goal")}
+    return {name: trained[name].mean(axis=1) for name in METRICS}
+
+
+UNREGULATED = partial(first_version, ProximityFear)
+REGULATED = partial(first_version, PlaceRegulated)
+EXPLICIT = partial(first_version, StrategyRegulated)
+SHORT = {"train": 5, "evaluate": 2}
+
+DEMONSTRATION = Experiment(
+    number="6 V1",
+    name="regulation",
+    env_id=ENV_ID,
+    seeds=50,
+    arms={
+        "unregulated": partial(run, channels=UNREGULATED, learning=True),
+        "regulated": partial(run, channels=REGULATED, learning=True),
+        "explicit": partial(run, channels=EXPLICIT, learning=True),
+        "standard": partial(run, channels=list, learning=True),
+    },
+    short=SHORT,
+    figures={
+        ("unregulated", "return"): Figure(published=1.35),
+        ("regulated", "return"): Figure(published=0.96),
+        ("explicit", "return"): Figure(published=1.38),
+        ("standard", "return"): Figure(published=1.22),
+        ("unregulated", "fake"): Figure(published=0.99),
+        ("regulated", "fake"): Figure(published=0.94),
+        ("explicit", "fake"): Figure(published=1.0),
+        ("standard", "fake"): Figure(published=0.99),
+        ("unregulated", "real"): Figure(published=0.0),
+        ("regulated", "real"): Figure(published=0.0),
+        ("explicit", "real"): Figure(published=0.0),
+        ("standard", "real"): Figure(published=0.0),
+        ("unregulated", "goal"): Figure(published=1.0),
+        ("regulated", "goal"): Figure(published=0.87),
+        ("explicit", "goal"): Figure(published=1.0),
+        ("standard", "goal"): Figure(published=0.96),
+    },
+)
+
+STATISTICS = Experiment(
+    number="6 V1 12b",
+    name="regulation-statistics",
+    env_id=ENV_ID,
+    seeds=50,
+    arms={
+        "unregulated": partial(run, channels=UNREGULATED),
+        "regulated": partial(run, channels=REGULATED),
+        "standard": partial(run, channels=list),
+        "random-ties": partial(run, channels=list, ties="random"),
+    },
+    short=SHORT,
+    figures={
+        ("unregulated", "return"): Figure(published=1.213),
+        ("regulated", "return"): Figure(published=1.004),
+        ("standard", "return"): Figure(rerun=1.021),
+        ("random-ties", "return"): Figure(rerun=1.144),
+    },
+)
+
+SECOND = Experiment(
+    number="6 V2",
+    name="regulation-beliefs",
+    env_id=ENV_ID,
+    seeds=50,
+    arms={
+        "unregulated": partial(run_second, channels=partial(second_version, ProximityFear)),
+        "regulated": partial(
+            run_second, channels=partial(second_version, partial(TypeRegulated, seen="contact"))
+        ),
+        "standard": partial(run_second, channels=list),
+    },
+    short={"episodes": 3},
+    figures={
+        ("unregulated", "return"): Figure(published=1.338, rerun=1.338),
+        ("regulated", "return"): Figure(published=0.206, rerun=1.333),
+    },
+)
