@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Literal, get_args
 
 import numpy as np
@@ -11,14 +12,15 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
 from erm_gym.envs.classic.grid import Cell, GridVectorEnv, distances
-from erm_gym.envs.classic.offsets import offsets
 
 SIZE = 6
 STEP_REWARD, GOAL_REWARD, HARM_REWARD = -0.01, 1.0, -0.5
 REAL, FAKE, NONE = 0, 1, -1
 """Types of threats."""
-OFFSETS = 2
-"""Offsets of a threat beyond this look alike in the fair form."""
+PLACES: tuple[Cell, ...] = ((1, 2), (1, 5), (4, 0), (4, 3))
+"""Where threats of the fair form can be; so far apart that one at most is in reach."""
+FAR = 2.0 * SIZE
+"""Distance of a threat that is gone; further than any cell."""
 Shown = Literal["true", "constant", "shuffled"]
 
 
@@ -155,17 +157,16 @@ class RegulationVectorEnv(GridVectorEnv):
 class FairRegulationVectorEnv(RegulationVectorEnv):
     """Both threats in other places each episode, which everybody sees with their types.
 
-    Description: as version V1 of the faithful form, but the threats' cells are drawn each episode,
-        further than 1.5 from start and goal and 3 or more from each other, so that one at most is
-        in reach. The fake threat is gone when it has paid. What a type means never changes, and
-        nobody is told.
+    Description: as version V1 of the faithful form, but the two threats stand in two of the places
+        (1, 2), (1, 5), (4, 0) and (4, 3), in others each episode; one at most is in reach. A threat
+        is gone when it has struck or paid. What a type means never changes, and nobody is told.
     Action Space: `Discrete(4)`: up, down, left, right.
-    Observation: `MultiDiscrete([5, 5, 2, 2, 2])`: rows down and columns right to the nearer threat,
-        each cut to -2 ... 2; its type as it looks, 0 or 1; and whether the goal is further down,
-        and to the right. What fear looks at follows from these, and the belief from what happened.
+    Observation: `MultiDiscrete([36, 3, 3, 3, 3])`: the agent's cell, and what each place holds: 0
+        nothing, 1 a threat that looks real, 2 one that looks fake. What fear looks at follows from
+        these, and the belief from what happened.
     Rewards, termination, truncation, measures: as in the faithful form.
-    Context: as in the faithful form, of the threats that are left; `type` and `contact` as they
-        look.
+    Context: as in the faithful form, of the threats that are left; distances of 12 where none is.
+        `type` and `contact` are as they look, -1 for none.
 
     Args:
         num_envs: Rows B, >= 1.
@@ -177,7 +178,7 @@ class FairRegulationVectorEnv(RegulationVectorEnv):
     Raises:
         ValueError: If an argument is out of range.
 
-    Source: the fair form of Emotional-ED, experiment 6; places, cuts and what is gone are our own.
+    Source: the fair form of Emotional-ED, experiment 6; places and what is gone are our own.
     """
 
     def __init__(
@@ -191,46 +192,48 @@ class FairRegulationVectorEnv(RegulationVectorEnv):
         if shown not in get_args(Shown):
             raise ValueError(f"shown must be one of {get_args(Shown)}, got {shown!r}")
         super().__init__(num_envs, autoreset_mode=autoreset_mode, render_mode=render_mode)
-        self.observe_as(spaces.MultiDiscrete([2 * OFFSETS + 1] * 2 + [2] * 3))
-        ends = self._between[[0, self.cell(self.goal)]].min(axis=0)
-        allowed = ends > self.world.reach
-        apart = self._between >= 2.0 * self.world.reach
-        self.places = np.argwhere(apart & allowed & allowed[:, None])  # [P, 2], real and fake
+        self.observe_as(spaces.MultiDiscrete([SIZE * SIZE] + [3] * len(PLACES)))
+        self._places = np.array([self.cell(cell) for cell in PLACES])
+        self._pairs = np.array(list(permutations(self._places, 2)))  # [12, 2], real and fake
         self.shown = shown
         self.looks = self.per_row(int, (2,))  # the types that the two seem to be of
         self.looks[:] = (REAL, REAL) if shown == "constant" else (REAL, FAKE)
+        self.gone = self.per_row(bool, (2,))
 
     def _begin(self, rows: np.ndarray) -> None:
         draws = self.uniform(3)
-        place = (draws[:, 0] * len(self.places)).astype(np.int64)
-        self.threats[rows] = self.places[place][rows]
+        drawn = (draws[:, 0] * len(self._pairs)).astype(np.int64)
+        self.threats[rows] = self._pairs[drawn][rows]
         if self.shown == "shuffled":
             self.looks[rows] = (draws[:, 1:] < 0.5)[rows]
+        self.gone[rows] = False
         super()._begin(rows)
 
-    def _distances(self) -> np.ndarray:
-        each = super()._distances()
-        each[self.paid, FAKE] = np.inf
-        return each
+    def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        rewards, arrived = super()._advance(actions)
+        self.gone |= self._distances() < self.world.reach
+        return rewards, arrived
 
-    def _looks(self, kind: np.ndarray) -> np.ndarray:
-        """What threats of the types `[B]` look like; -1 for none."""
-        seen = self.looks[np.arange(self.num_envs), np.maximum(kind, REAL)]
-        return np.where(kind == NONE, NONE, seen)
+    def _distances(self) -> np.ndarray:
+        return np.where(self.gone, FAR, super()._distances())
 
     def _context(self) -> dict[str, np.ndarray]:
+        context = super()._context()
+        none = self.gone.all(axis=1)
+        context["next_threat_distance"][none] = FAR
         kind, _, _ = self._nearer()
-        looks = {"type": self._looks(kind), "contact": self._looks(self.contact)}
-        return {**super()._context(), **{name: each.astype(float) for name, each in looks.items()}}
+        seen = {"type": np.where(none, NONE, kind), "contact": self.contact}
+        for name, each in seen.items():
+            looks = self.looks[np.arange(self.num_envs), np.maximum(each, REAL)]
+            context[name] = np.where(each == NONE, NONE, looks).astype(float)
+        return context
 
     def _observe(self) -> np.ndarray:
-        kind, _, threat = self._nearer()
-        row, column = np.divmod(self.position, SIZE)
-        away = np.clip(offsets(self.position, threat, SIZE), -OFFSETS, OFFSETS) + OFFSETS
-        further = np.stack([row < SIZE - 1, column < SIZE - 1], axis=1)
-        return np.hstack([away, self._looks(kind)[:, None], further])
+        there = (self._places == self.threats[:, :, None]) & ~self.gone[:, :, None]  # [B, 2, 4]
+        held = (there * (1 + self.looks[:, :, None])).sum(axis=1)
+        return np.hstack([self.position[:, None], held])
 
     def _symbols(self, row: int) -> dict[Cell, str]:
-        real, fake = (divmod(int(cell), SIZE) for cell in self.threats[row])
-        left = {} if self.paid[row] else {fake: "F"}
-        return {**left, real: "T", self.goal: "G"}
+        symbols = zip("TF", self.threats[row], self.gone[row], strict=True)
+        there = {divmod(int(cell), SIZE): symbol for symbol, cell, gone in symbols if not gone}
+        return {**there, self.goal: "G"}
