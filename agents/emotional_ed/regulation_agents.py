@@ -12,16 +12,16 @@ from erm_gym.agents.emotional_ed.moments import Situation
 from erm_gym.agents.emotional_ed.regulation import FAKE, TypeRegulated
 
 SIGHT = 3.0
-"""Distance in cells below which a threat is seen for where it is."""
+"""Distance in cells below which the rule minds a fake threat, as fear minds a real one."""
 
 
 def regulated() -> list[Channel]:
-    """A bonus for steps away from a threat, the less the safer its type is believed to be."""
-    return [Channel(TypeRegulated(), [Bonus(away_from_threat, relative=True)])]
+    """A malus for steps into a threat's reach, the less the safer its type is believed to be."""
+    return [Channel(TypeRegulated(), [Bonus(into_reach, size=-2.0, relative=True)])]
 
 
 def by_type(situation: Situation) -> np.ndarray:
-    """-1 for actions `[B, A]` into a real threat's reach, 1 towards a fake one in sight, else 0."""
+    """-1 for actions `[B, A]` into a real threat's reach, 1 towards a fake one in sight, or 0."""
     context = situation.context
     fake = context["type"][:, None] == FAKE
     nearer = away_from_threat(situation) < 0.0

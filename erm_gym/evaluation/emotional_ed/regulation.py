@@ -144,6 +144,12 @@ DEMONSTRATION = Experiment(
         ("explicit", "goal"): Figure(published=1.0),
         ("standard", "goal"): Figure(published=0.96),
     },
+    note=(
+        "The original has one agent of each kind, ours are the mean of 50, whose returns spread by "
+        ".1. Of 300 the unregulated, explicit and standard ones are in their middle 90%; its "
+        "regulated one is among the lowest 1%. From how far the fake threat pays is not in the "
+        "text: on its cell alone it would be found in .95 to .98 of the episodes."
+    ),
 )
 
 STATISTICS = Experiment(
@@ -164,6 +170,10 @@ STATISTICS = Experiment(
         ("standard", "return"): Figure(rerun=1.021),
         ("random-ties", "return"): Figure(rerun=1.144),
     },
+    note=(
+        "How many episodes its statistics train is not in the text: 500, as in the demonstration. "
+        "With 300 all four return 1.34 to 1.37."
+    ),
 )
 
 SECOND = Experiment(
@@ -183,4 +193,9 @@ SECOND = Experiment(
         ("unregulated", "return"): Figure(published=1.338, rerun=1.338),
         ("regulated", "return"): Figure(published=0.206, rerun=1.333),
     },
+    note=(
+        "The published .206 is of an older version, which also multiplied the next state's value "
+        "by 1 + .2 belief, a discount above 1. The code has dropped that since, and so the re-run "
+        "is what ours should be."
+    ),
 )
