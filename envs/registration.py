@@ -25,6 +25,8 @@ CLASSIC = {
     "ErmGym/FearGrid-v1": "fear_grid:FairFearGridVectorEnv",
     "ErmGym/Gamble-v0": "gamble:GambleVectorEnv",
     "ErmGym/Gamble-v1": "gamble:FairGambleVectorEnv",
+    "ErmGym/Regulation-v0": "regulation:RegulationVectorEnv",
+    "ErmGym/Regulation-v1": "regulation:FairRegulationVectorEnv",
     "ErmGym/SlipperyCliff-v0": "slippery_cliff:SlipperyCliffVectorEnv",
     "ErmGym/SlipperyCliff-v1": "slippery_cliff:FairSlipperyCliffVectorEnv",
     "ErmGym/PitchBlack-v0": "pitch_black:PitchBlackVectorEnv",

@@ -22,6 +22,7 @@ from erm_gym.agents.emotional_ed.patience_agents import goes_on_while_in_reach, 
 from erm_gym.agents.emotional_ed.q_learner import QConfig, QLearner
 from erm_gym.agents.emotional_ed.quantile_table import QuantileTableLearner
 from erm_gym.agents.emotional_ed.regret_agents import regretful, wins_stays_loses_shifts
+from erm_gym.agents.emotional_ed.regulation_agents import goes_by_type, regulated
 from erm_gym.agents.emotional_ed.risk_agents import never_onto_threat, risk_averse
 from erm_gym.agents.emotional_ed.surprise_agents import follows_what_paid, surprised
 from erm_gym.agents.emotional_ed.wanting_agents import salient_first, wanting_salience
@@ -86,6 +87,9 @@ CLASSIC_AGENTS: dict[str, ClassicAgent] = {
         channels=regretful, scripted=wins_stays_loses_shifts, env="ErmGym/TwoDoors-v1"
     ),
     "grief-q": ClassicAgent(channels=grieving, scripted=looks_once, env="ErmGym/LostResource-v1"),
+    "regulated-q": ClassicAgent(
+        channels=regulated, scripted=goes_by_type, env="ErmGym/Regulation-v1"
+    ),
     "integrated-q": ClassicAgent(
         channels=integrated, scripted=keeps_away_and_pushes, env="ErmGym/Integration-v1"
     ),

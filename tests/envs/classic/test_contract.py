@@ -26,6 +26,7 @@ DETERMINISTIC = {
     "ErmGym/FearRing-v1",
     "ErmGym/Integration-v0",
     "ErmGym/Integration-v1",
+    "ErmGym/Regulation-v0",
     "ErmGym/TransferGrid-v0",
     "ErmGym/VisualTransfer-v0",
     "ErmGym/LostResource-v0",
