@@ -115,7 +115,7 @@ def test_verdicts_follow_from_what_was_predicted(tmp_path: Path) -> None:
             "strength 10 predicted": 1.5,
         },
     )
-    found = tables(results(config), folder, config, ratings)  # type: ignore[arg-type]
+    found = tables(results(config), folder, config, ratings)
     words = {one["name"]: one["verdict"] for one in found["insights"]}
     assert words["one pathway"] == HOLDS
     assert words["coarse bins"] == LABELS_ONLY
