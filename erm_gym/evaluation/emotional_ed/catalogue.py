@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from erm_gym.evaluation.emotional_ed import (
     anger,
@@ -61,24 +61,26 @@ EXPERIMENTS: Sequence[Experiment] = (
 )
 """Every experiment."""
 
-FAIR: Sequence[str] = (
-    "feared-q",
-    "anger-q",
-    "regret-q",
-    "grief-q",
-    "conflict-q",
-    "regulated-q",
-    "integrated-q",
-    "mood-q",
-    "disgust-q",
-    "wanting-q",
-    "transfer-feared-q",
-    "curiosity-q",
-    "surprise-q",
-    "persistent-q",
-    "visual-feared-q",
-    "anxiety-q",
-    "patience-q",
-    "cvar-feared-q",
-)
-"""Agents of the fair comparisons, each in the environment that it was made for."""
+FAIR: Mapping[str, tuple[str, str | None]] = {
+    "feared-q": ("feared-q", None),
+    "anger-q": ("anger-q", None),
+    "regret-q": ("regret-q", None),
+    "grief-q": ("grief-q", None),
+    "conflict-q": ("conflict-q", None),
+    "regulated-q": ("regulated-q", None),
+    "integrated-q": ("integrated-q", None),
+    "mood-q": ("mood-q", None),
+    "disgust-q": ("disgust-q", None),
+    "wanting-q": ("wanting-q", None),
+    "transfer-feared-q": ("transfer-feared-q", None),
+    "curiosity-q": ("curiosity-q", None),
+    "surprise-q": ("surprise-q", None),
+    "persistent-q": ("persistent-q", None),
+    "visual-feared-q": ("visual-feared-q", None),
+    "anxiety-q": ("anxiety-q", None),
+    "patience-q": ("patience-q", None),
+    "cvar-feared-q": ("cvar-feared-q", None),
+    "feared-q-ring": ("feared-q", "ErmGym/FearRing-v1"),
+    "anger-q-wall": ("anger-q", "ErmGym/BlockedWay-v1"),
+}
+"""Fair comparisons by name: an agent and the environment, None for that which it was made for."""

@@ -108,8 +108,8 @@ def _fair(fair: Mapping[str, Any]) -> list[str]:
         "gain, % of range | P(better than baseline) | P(better than placebo) | verdict |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for agent, found in fair.items():
-        verdict = found["verdict"]
+    for found in fair.values():
+        agent, verdict = found["config"]["agent"], found["verdict"]
         if verdict is None:
             nobody = "nobody beats chance"
             lines.append(f"| {agent} | {found['env']} | {NOTHING} | | | | | | | {nobody} |")

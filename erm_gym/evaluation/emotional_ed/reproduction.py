@@ -69,12 +69,12 @@ class ReproductionConfig:
         return [one for one in EXPERIMENTS if not self.experiments or one.name in self.experiments]
 
     @property
-    def comparisons(self) -> list[AblationConfig]:
-        """The fair comparisons that are run: all, or none if experiments were named."""
+    def comparisons(self) -> dict[str, AblationConfig]:
+        """The fair comparisons that are run, by name: all, or none if experiments were named."""
         if not self.fair or self.experiments:
-            return []
+            return {}
         sizes = QUICK if self.quick else {}
-        return [usual_config(name, **sizes) for name in FAIR]
+        return {name: usual_config(*agent, **sizes) for name, agent in FAIR.items()}
 
 
 def reproduce(
@@ -93,7 +93,7 @@ def reproduce(
         jobs: Processes; by default as many as there are CPU cores.
 
     Returns:
-        `experiments` (by name: every arm with its metrics), `fair` (by agent: verdict and scores),
+        `experiments` (by name: every arm with its metrics), `fair` (by comparison: verdict and scores),
         `quick`, and `versions`.
 
     Raises:
@@ -105,7 +105,9 @@ def reproduce(
     parts: list[Part] = [
         _Arm(one.name, arm, config.quick) for one in config.chosen for arm in one.arms
     ]
-    parts += [_Comparison(one, out / FAIR_FOLDER / one.agent) for one in config.comparisons]
+    parts += [
+        _Comparison(name, one, out / FAIR_FOLDER / name) for name, one in config.comparisons.items()
+    ]
     missing = [part for part in parts if not part.is_in(results)]
     done = len(parts) - len(missing)
     try:
@@ -242,17 +244,18 @@ class _Arm:
 class _Comparison:
     """One agent compared fairly."""
 
+    name: str
     config: AblationConfig
     folder: Path
 
     def __str__(self) -> str:
-        return f"fair: {self.config.agent}"
+        return f"fair: {self.name}"
 
     def is_in(self, results: Mapping[str, Any]) -> bool:
-        return self.config.agent in results["fair"]
+        return self.name in results["fair"]
 
     def put_into(self, results: dict[str, Any], found: dict[str, Any]) -> None:
-        results["fair"][self.config.agent] = found
+        results["fair"][self.name] = found
 
     def run(self) -> dict[str, Any]:
         return summary(ablate(self.config, self.folder, jobs=1))

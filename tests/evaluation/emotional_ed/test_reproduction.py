@@ -72,8 +72,8 @@ def test_the_page_says_everything(quick: tuple[Path, dict[str, Any]]) -> None:
     assert "its figures mean nothing" in text
     for one in EXPERIMENTS:
         assert f"| {one.number} {one.name} |" in text
-    for agent in FAIR:
-        assert f"| {agent} |" in text
+    for name, (agent, _) in FAIR.items():
+        assert f"| {agent} | {quick[1]['fair'][name]['env']} |" in text
 
 
 def test_an_unknown_experiment_is_named() -> None:
