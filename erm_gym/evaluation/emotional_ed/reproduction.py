@@ -93,7 +93,7 @@ def reproduce(
         jobs: Processes; by default as many as there are CPU cores.
 
     Returns:
-        `experiments` (by name: every arm with its metrics), `fair` (by comparison: verdict and scores),
+        `experiments` (by name: every arm with its metrics), `fair` (by name: verdict and scores),
         `quick`, and `versions`.
 
     Raises:
