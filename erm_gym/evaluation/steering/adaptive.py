@@ -91,13 +91,7 @@ class Strengths(Protocol):
 
 
 class SteeringOnly(VectorActionWrapper):
-    """Leaves an agent the steering strength alone; the rest of its action stays 0.
-
-    >>> import gymnasium as gym
-    >>> from erm_gym.steering import ContrastiveDirections  # doctest: +SKIP
-    >>> SteeringOnly(envs).single_action_space  # doctest: +SKIP
-    Box(-1.0, 1.0, (1,), float32)
-    """
+    """Leaves an agent the steering strength alone; the rest of its action stays 0."""
 
     def __init__(self, env: VectorEnv) -> None:
         """Wraps.
