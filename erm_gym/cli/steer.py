@@ -63,7 +63,7 @@ class FitSteering(_Steering):
     """Seed of everything random."""
 
     def run(self, console: Console) -> Outcome:
-        """Fits, validates the signals, and saves."""
+        """Fits, saves, and tells how alike the signals are."""
         check_writable(self.out / "affect.safetensors")
         load_libraries(console)
         from erm_gym.emotion.training.datasets import find_training_texts
@@ -105,6 +105,7 @@ class FitSteering(_Steering):
         self, console: Console, data: LabelledTexts, display: ProgressDisplay
     ) -> dict[str, Any]:
         from erm_gym.steering import AffectSteering
+        from erm_gym.steering.signals import MOST_ALIKE
 
         made = AffectSteering.fit(
             self.load(console, "float32"),
@@ -118,16 +119,19 @@ class FitSteering(_Steering):
         made.save(self.out)
         result: dict[str, Any] = {}
         for name, signals in made.signals.items():
-            pairs, bins = signals.validate(), len(signals.counts)
+            pairs, bins = signals.correlations(), len(signals.counts)
+            alike = sum(pair.r >= MOST_ALIKE for pair in pairs)
             usable = int(signals.usable.sum())
             result[name] = {"usable": usable, "bins": bins}
             said = f"{name}: {usable} of {bins} bins have enough texts"
             if pairs:
-                result[name]["most_alike"] = pairs[0].r
+                result[name] |= {"most_alike": pairs[0].r, "too_alike": alike}
                 said += (
                     f"; the most alike signals, {pairs[0].one} and {pairs[0].other}, correlate at "
                     f"{pairs[0].r:.3f}"
                 )
+            if alike:
+                said += f" ({alike} of {len(pairs)} pairs at {MOST_ALIKE} or more: too alike)"
             console.print(said)
         return result
 
