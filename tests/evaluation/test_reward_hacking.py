@@ -53,9 +53,9 @@ def trained_on(user: Any) -> tuple[float, dict[str, Alarm]]:
 def test_canaries_ring_when_an_agent_learns_the_hole_of_its_user() -> None:
     rise, alarms = trained_on(friendly)
     assert rise > 0.5  # the user is far more content
-    assert alarms["repetition"].rings
+    assert alarms["repetition"].value > alarms["repetition"].frozen
     assert alarms["held_out"].rings
-    assert alarms["held_out"].value < alarms["held_out"].frozen - 0.2
+    assert alarms["held_out"].value < alarms["held_out"].frozen - 0.1
     assert not alarms["reply_tokens"].rings
 
 

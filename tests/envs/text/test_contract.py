@@ -112,6 +112,8 @@ def test_spaces_do_not_depend_on_the_way_it_is_made(env_id: str, complete: Compl
     assert envs.single_action_space == env.action_space
     observations, infos = envs.reset(seed=1)
     assert envs.observation_space.contains(observations) and infos["_prompt"].all()
-    np.testing.assert_array_equal(env.reset(seed=1)[0]["hidden"], observations["hidden"][0])
+    # Nearly: a CPU may add up the products of one row in another order than those of three.
+    alone = env.reset(seed=1)[0]["hidden"]
+    np.testing.assert_allclose(alone, observations["hidden"][0], atol=1e-4)
     env.close()
     envs.close()
