@@ -180,7 +180,8 @@ class SweepSteering(_Steering):
                     "sweep", done, total, unit="parts", note=work
                 ),
             )
-        print_place(console, "page", self.out / "steering.md")
+        folder = self.out / "steering_quick" if self.quick else self.out
+        print_place(console, "page", folder / "steering.md")
         return Outcome(results)
 
 

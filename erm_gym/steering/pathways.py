@@ -13,7 +13,7 @@ SIGNAL_SIZE = 128
 RIDGE = 0.005
 """What is added to the variances of signals before they are made equal, as a share of the largest.
 Our own choice, made on training texts: a path that predicts one number varies along one direction,
-in which the signals of neighbouring bins correlate at .99; with this, at less than .9."""
+in which the signals of neighbouring bins correlate at .99; with this, at about .9 and less."""
 DROPOUT = 0.3
 """Our own choice: the finding names none, and 8,000 sentences are few."""
 

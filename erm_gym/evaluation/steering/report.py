@@ -94,6 +94,7 @@ def measure_steering(
     if unknown or not parts:
         raise RunError(f"parts are affect, replies and control, got {', '.join(parts) or 'none'}")
     folder = out / (QUICK_FOLDER if quick else FOLDER)
+    out = folder if quick else out  # figures that mean nothing never replace others
     found: dict[str, Any] = {}
     if "affect" in parts:
         config = SweepConfig(

@@ -147,6 +147,7 @@ def sweep(
     missing = [seed for seed in config.seeds if str(seed) not in results["seeds"]]
     if not missing:
         return results
+    write_json(out / FILE, results)  # at once: what is kept below belongs to these settings
     total = len(config.seeds) * len(conditions)
     done = total - len(missing) * len(conditions)
     try:
