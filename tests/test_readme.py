@@ -122,7 +122,7 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ran.append(arguments[0])
         assert main(arguments) in (None, 0)
     training = ["erm", "erm", "erm", "evaluate"]
-    users, steering = ["users"] * 3, ["steer"] * 3
+    users, steering = ["users"] * 3, ["steer"] * 4
     assert ran == [
         *("train", "train", "evaluate", "compare", "doctor"),
         *("ablate", "ablate", "reproduce"),
@@ -151,5 +151,5 @@ def label(folder: Path) -> None:
     for name in ("goemotions_train.tsv", "goemotions_dev.tsv"):
         (folder / name).write_text("\n".join(lines) + "\n")
     for name in ("emobank_train.csv", "emobank_dev.csv"):
-        ratings = [f"{n},{2 + n % 2},{2 + n % 3},{2 + n % 3},{name} {n}" for n in range(60)]
+        ratings = [f"{n},{2 + n % 2},{2 + n % 3},{2 + n % 3},{name} {n}" for n in range(180)]
         (folder / name).write_text("\n".join(["id,V,A,D,text", *ratings]) + "\n")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
 
+from erm_gym.envs.classic.base import VectorOptions
 from erm_gym.envs.classic.door_grid import DoorGridVectorEnv
 from erm_gym.envs.classic.grid import Cell, GridVectorEnv, distances, grid_moves
 
@@ -32,8 +34,7 @@ class AngerGridVectorEnv(GridVectorEnv):
     Args:
         num_envs: Rows B, >= 1.
         wall_duration: The step of an episode from which the walls are gone; 0 if they stay.
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -46,8 +47,7 @@ class AngerGridVectorEnv(GridVectorEnv):
         num_envs: int = 1,
         *,
         wall_duration: int = 10,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
+        **options: Unpack[VectorOptions],
     ) -> None:
         if wall_duration < 0:
             raise ValueError(f"wall_duration must be at least 0, got {wall_duration}")
@@ -58,8 +58,7 @@ class AngerGridVectorEnv(GridVectorEnv):
             time_limit=100,
             walls=WALLS,
             measures=("blocked", "wall_hits", "goal"),
-            autoreset_mode=autoreset_mode,
-            render_mode=render_mode,
+            **options,
         )
         self.start, self.goal = (0, 0), (4, 4)
         self.wall_duration = wall_duration
@@ -118,8 +117,7 @@ class FairAngerGridVectorEnv(DoorGridVectorEnv):
     Args:
         num_envs: Rows B, >= 1.
         probability: That the door can be opened in an episode, in [0, 1].
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -132,8 +130,7 @@ class FairAngerGridVectorEnv(DoorGridVectorEnv):
         num_envs: int = 1,
         *,
         probability: float = 0.5,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
+        **options: Unpack[VectorOptions],
     ) -> None:
         if not 0.0 <= probability <= 1.0:
             raise ValueError(f"probability must be in [0, 1], got {probability}")
@@ -147,8 +144,7 @@ class FairAngerGridVectorEnv(DoorGridVectorEnv):
             needed=3,
             observation_space=spaces.MultiDiscrete([25, 4]),
             measures=("blocked", "wall_hits", "goal", "opened"),
-            autoreset_mode=autoreset_mode,
-            render_mode=render_mode,
+            **options,
         )
         self.goal = (0, 4)
         self.probability = probability

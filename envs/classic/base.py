@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import gymnasium as gym
 import numpy as np
@@ -16,6 +16,15 @@ from erm_gym.streams import RowStreams
 
 Infos = dict[str, Any]
 RENDER_MODES = ("ansi", "rgb_array")
+
+
+class VectorOptions(TypedDict, total=False):
+    """What every classic environment takes."""
+
+    autoreset_mode: AutoresetMode | str
+    """Who begins the next episode, and when; `same-step` by default."""
+    render_mode: str | None
+    """`ansi`, `rgb_array` or None."""
 
 
 class ClassicVectorEnv(VectorEnv):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
 
+from erm_gym.envs.classic.base import VectorOptions
 from erm_gym.envs.classic.grid import Cell, GridVectorEnv
 from erm_gym.envs.classic.offsets import manhattan, offsets
 
@@ -40,8 +42,7 @@ class BatteryRunVectorEnv(GridVectorEnv):
     Args:
         num_envs: Rows B, >= 1.
         capacity: Steps that a full battery lasts, >= 1.
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -57,8 +58,7 @@ class BatteryRunVectorEnv(GridVectorEnv):
         num_envs: int = 1,
         *,
         capacity: int = 100,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
+        **options: Unpack[VectorOptions],
     ) -> None:
         if capacity < 1:
             raise ValueError(f"capacity must be at least 1, got {capacity}")
@@ -68,8 +68,7 @@ class BatteryRunVectorEnv(GridVectorEnv):
             width=SIZE,
             time_limit=self.limit,
             measures=("waypoints", "empty", "completed"),
-            autoreset_mode=autoreset_mode,
-            render_mode=render_mode,
+            **options,
         )
         self.capacity = capacity
         cells = np.arange(SIZE * SIZE)
@@ -150,8 +149,7 @@ class FairBatteryRunVectorEnv(BatteryRunVectorEnv):
     Args:
         num_envs: Rows B, >= 1.
         capacity: Steps that a full battery lasts, >= 1.
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Source: the fair form of Emotional-ED, experiment 23; the signs and parts are our own, so that a
     table of 810 states holds it, and so is the time limit.
@@ -164,12 +162,9 @@ class FairBatteryRunVectorEnv(BatteryRunVectorEnv):
         num_envs: int = 1,
         *,
         capacity: int = 25,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
+        **options: Unpack[VectorOptions],
     ) -> None:
-        super().__init__(
-            num_envs, capacity=capacity, autoreset_mode=autoreset_mode, render_mode=render_mode
-        )
+        super().__init__(num_envs, capacity=capacity, **options)
         self.observe_as(spaces.MultiDiscrete([3, 3, 3, 3, len(MARGINS) + 1, 2]))
 
     def _observe(self) -> np.ndarray:

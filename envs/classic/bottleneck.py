@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
 
+from erm_gym.envs.classic.base import VectorOptions
 from erm_gym.envs.classic.door_grid import DoorGridVectorEnv
 from erm_gym.envs.classic.grid import Cell
 
@@ -36,13 +38,7 @@ class BottleneckVectorEnv(DoorGridVectorEnv):
     decoys: tuple[Cell, ...] = ()
     """Doors that never open."""
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        *,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
-    ) -> None:
+    def __init__(self, num_envs: int = 1, **options: Unpack[VectorOptions]) -> None:
         super().__init__(
             num_envs,
             height=SIZE,
@@ -53,8 +49,7 @@ class BottleneckVectorEnv(DoorGridVectorEnv):
             decoys=self.decoys,
             needed=NEEDED,
             measures=("opened", "goal", "blocked", "pushes"),
-            autoreset_mode=autoreset_mode,
-            render_mode=render_mode,
+            **options,
         )
         self.goal = (SIZE - 1, SIZE - 1)
 
@@ -90,22 +85,15 @@ class FairBottleneckVectorEnv(BottleneckVectorEnv):
 
     Args:
         num_envs: Rows B, >= 1.
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Source: the fair form of Emotional-ED, experiment 20; the decoy's place is our own.
     """
 
     decoys = (DECOY,)
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        *,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
-    ) -> None:
-        super().__init__(num_envs, autoreset_mode=autoreset_mode, render_mode=render_mode)
+    def __init__(self, num_envs: int = 1, **options: Unpack[VectorOptions]) -> None:
+        super().__init__(num_envs, **options)
         self.observe_as(spaces.MultiDiscrete([SIZE * SIZE, NEEDED + 1]))
 
     def _observe(self) -> np.ndarray:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
 
+from erm_gym.envs.classic.base import VectorOptions
 from erm_gym.envs.classic.grid import Cell, GridVectorEnv, distances
 
 STEP_REWARD, SAFE_REWARD, RISKY_REWARD, HARM_REWARD = -0.01, 0.3, 1.0, -0.3
@@ -32,27 +34,19 @@ class ConflictVectorEnv(GridVectorEnv):
 
     Args:
         num_envs: Rows B, >= 1.
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Source: Emotional-ED, experiment 5.
     """
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        *,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
-    ) -> None:
+    def __init__(self, num_envs: int = 1, **options: Unpack[VectorOptions]) -> None:
         super().__init__(
             num_envs,
             height=SIZE,
             width=SIZE,
             time_limit=100,
             measures=("risky", "safe", "safe_first", "risky_first", "near"),
-            autoreset_mode=autoreset_mode,
-            render_mode=render_mode,
+            **options,
         )
         self.safe_left = self.per_row(bool)
         self.risky_left = self.per_row(bool)
@@ -114,8 +108,7 @@ class FairConflictVectorEnv(ConflictVectorEnv):
 
     Args:
         num_envs: Rows B, >= 1.
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Source: the fair form of Emotional-ED, experiment 5; the threat's temper, its price and the time
     limit are our own.
@@ -125,14 +118,8 @@ class FairConflictVectorEnv(ConflictVectorEnv):
     probabilities = np.array([0.1, 0.8])
     """Of a strike by a calm and by an alert threat."""
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        *,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
-    ) -> None:
-        super().__init__(num_envs, autoreset_mode=autoreset_mode, render_mode=render_mode)
+    def __init__(self, num_envs: int = 1, **options: Unpack[VectorOptions]) -> None:
+        super().__init__(num_envs, **options)
         self.time_limit = 20
         self.alert = self.per_row(int)
         self.measures["harm"] = self.per_row(float)

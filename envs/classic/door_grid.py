@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
 
+from erm_gym.envs.classic.base import VectorOptions
 from erm_gym.envs.classic.grid import Cell, GridVectorEnv, Moves, grid_moves
 
 
@@ -32,8 +33,7 @@ class DoorGridVectorEnv(GridVectorEnv):
         needed: Pushes that open the door, >= 1.
         observation_space: By default `Discrete(height * width)`.
         measures: Names of what is measured.
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
     """
 
     def __init__(
@@ -49,8 +49,7 @@ class DoorGridVectorEnv(GridVectorEnv):
         needed: int,
         observation_space: spaces.Discrete | spaces.MultiDiscrete | None = None,
         measures: Sequence[str] = (),
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
+        **options: Unpack[VectorOptions],
     ) -> None:
         super().__init__(
             num_envs,
@@ -60,8 +59,7 @@ class DoorGridVectorEnv(GridVectorEnv):
             walls=(*walls, *decoys),
             observation_space=observation_space,
             measures=measures,
-            autoreset_mode=autoreset_mode,
-            render_mode=render_mode,
+            **options,
         )
         self.door, self.decoys, self.needed = door, tuple(decoys), needed
         self.closed_moves = grid_moves(height, width, (*self.walls, door))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
 
+from erm_gym.envs.classic.base import VectorOptions
 from erm_gym.envs.classic.grid import Cell, GridVectorEnv, distances, grid_moves
 
 STEP_REWARD, GOAL_REWARD = -0.01, 1.0
@@ -38,21 +40,14 @@ class FearRingVectorEnv(GridVectorEnv):
     goal: Cell = (0, 4)
     """Where it ends."""
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        *,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
-    ) -> None:
+    def __init__(self, num_envs: int = 1, **options: Unpack[VectorOptions]) -> None:
         super().__init__(
             num_envs,
             height=5,
             width=5,
             time_limit=50,
             measures=("goal", "scares"),
-            autoreset_mode=autoreset_mode,
-            render_mode=render_mode,
+            **options,
         )
         self._threat_distance = distances(RING, self.height, self.width)
         self._goal_distance = distances([self.goal], self.height, self.width)
@@ -92,8 +87,7 @@ class FairFearRingVectorEnv(FearRingVectorEnv):
 
     Args:
         num_envs: Rows B, >= 1.
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Source: the fair form of Emotional-ED, experiment 15.
     """
@@ -101,14 +95,8 @@ class FairFearRingVectorEnv(FearRingVectorEnv):
     start = (2, 0)
     goal = (2, 4)
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        *,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
-    ) -> None:
-        super().__init__(num_envs, autoreset_mode=autoreset_mode, render_mode=render_mode)
+    def __init__(self, num_envs: int = 1, **options: Unpack[VectorOptions]) -> None:
+        super().__init__(num_envs, **options)
         self.observe_as(spaces.MultiDiscrete([25, 2]))
 
     def _observe(self) -> np.ndarray:
@@ -130,13 +118,7 @@ class BlockedWayVectorEnv(GridVectorEnv):
     Source: Emotional-ED, experiment 15, environment 2.
     """
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        *,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
-    ) -> None:
+    def __init__(self, num_envs: int = 1, **options: Unpack[VectorOptions]) -> None:
         super().__init__(
             num_envs,
             height=5,
@@ -144,8 +126,7 @@ class BlockedWayVectorEnv(GridVectorEnv):
             time_limit=100,
             walls=WALL,
             measures=("goal", "blocked", "wall_hits"),
-            autoreset_mode=autoreset_mode,
-            render_mode=render_mode,
+            **options,
         )
         self.goal = (4, 4)
         self.open = self.per_row(bool)
@@ -192,8 +173,7 @@ class FairBlockedWayVectorEnv(BlockedWayVectorEnv):
     Args:
         num_envs: Rows B, >= 1.
         probability: Of the gap, in [0, 1].
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -206,12 +186,11 @@ class FairBlockedWayVectorEnv(BlockedWayVectorEnv):
         num_envs: int = 1,
         *,
         probability: float = 0.5,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
+        **options: Unpack[VectorOptions],
     ) -> None:
         if not 0.0 <= probability <= 1.0:
             raise ValueError(f"probability must be in [0, 1], got {probability}")
-        super().__init__(num_envs, autoreset_mode=autoreset_mode, render_mode=render_mode)
+        super().__init__(num_envs, **options)
         self.probability = probability
         self.observe_as(spaces.MultiDiscrete([25, 2]))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
 
+from erm_gym.envs.classic.base import VectorOptions
 from erm_gym.envs.classic.grid import Cell, GridVectorEnv, distances
 from erm_gym.envs.classic.planning import Model
 
@@ -31,8 +33,7 @@ class FearGridVectorEnv(GridVectorEnv):
     Args:
         num_envs: Rows B, >= 1.
         threat: Cell of the threat, (1, 3) where transfer to another one is asked for.
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -45,8 +46,7 @@ class FearGridVectorEnv(GridVectorEnv):
         num_envs: int = 1,
         *,
         threat: Cell = THREAT,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
+        **options: Unpack[VectorOptions],
     ) -> None:
         super().__init__(
             num_envs,
@@ -54,8 +54,7 @@ class FearGridVectorEnv(GridVectorEnv):
             width=5,
             time_limit=100,
             measures=("min_threat_distance", "goal"),
-            autoreset_mode=autoreset_mode,
-            render_mode=render_mode,
+            **options,
         )
         if not (0 <= threat[0] < self.height and 0 <= threat[1] < self.width):
             raise ValueError(f"threat must be a cell of the 5 x 5 grid, got {threat}")
@@ -106,8 +105,7 @@ class FairFearGridVectorEnv(FearGridVectorEnv):
         num_envs: Rows B, >= 1.
         harm: What harm costs, >= 0.
         probability: Of harm on entering a cell near the threat, in [0, 1].
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -121,14 +119,13 @@ class FairFearGridVectorEnv(FearGridVectorEnv):
         *,
         harm: float = 0.5,
         probability: float = 0.2,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
+        **options: Unpack[VectorOptions],
     ) -> None:
         if not harm >= 0.0:
             raise ValueError(f"harm must be at least 0, got {harm}")
         if not 0.0 <= probability <= 1.0:
             raise ValueError(f"probability must be in [0, 1], got {probability}")
-        super().__init__(num_envs, autoreset_mode=autoreset_mode, render_mode=render_mode)
+        super().__init__(num_envs, **options)
         self.start, self.goal = (2, 0), (2, 4)
         self.harm, self.probability = harm, probability
         self._goal_distance = distances([self.goal], self.height, self.width)

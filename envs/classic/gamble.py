@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-from gymnasium.vector import AutoresetMode
+from typing import Unpack
 
+import numpy as np
+
+from erm_gym.envs.classic.base import VectorOptions
 from erm_gym.envs.classic.grid import Cell, GridVectorEnv, distances
 
 GOAL_REWARD = 1.0
@@ -25,8 +27,7 @@ class GambleVectorEnv(GridVectorEnv):
 
     Args:
         num_envs: Rows B, >= 1.
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Source: Emotional-ED, V2 CVaR fear.
     """
@@ -38,13 +39,7 @@ class GambleVectorEnv(GridVectorEnv):
     walls_at: tuple[Cell, ...] = ()
     step_reward = -0.01
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        *,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
-    ) -> None:
+    def __init__(self, num_envs: int = 1, **options: Unpack[VectorOptions]) -> None:
         height, width = self.shape
         super().__init__(
             num_envs,
@@ -53,8 +48,7 @@ class GambleVectorEnv(GridVectorEnv):
             time_limit=100,
             walls=self.walls_at,
             measures=("hits", "goal"),
-            autoreset_mode=autoreset_mode,
-            render_mode=render_mode,
+            **options,
         )
         self._threat_distance = distances([self.threat], height, width)
 
@@ -99,8 +93,7 @@ class FairGambleVectorEnv(GambleVectorEnv):
 
     Args:
         num_envs: Rows B, >= 1.
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Source: the fair form of Emotional-ED, V2 CVaR fear.
     """

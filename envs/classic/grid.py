@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
 from PIL import Image, ImageDraw
 
-from erm_gym.envs.classic.base import ClassicVectorEnv
+from erm_gym.envs.classic.base import ClassicVectorEnv, VectorOptions
 
 Cell = tuple[int, int]
 """Row and column, from the top left."""
@@ -97,8 +96,7 @@ class GridVectorEnv(ClassicVectorEnv):
         walls: Cells that cannot be entered.
         observation_space: By default `Discrete(height * width)`.
         measures: Names of what is measured.
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
     """
 
     def __init__(
@@ -111,8 +109,7 @@ class GridVectorEnv(ClassicVectorEnv):
         walls: Sequence[Cell] = (),
         observation_space: spaces.Discrete | spaces.MultiDiscrete | None = None,
         measures: Sequence[str] = (),
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
+        **options: Unpack[VectorOptions],
     ) -> None:
         super().__init__(
             num_envs,
@@ -120,8 +117,7 @@ class GridVectorEnv(ClassicVectorEnv):
             num_actions=4,
             time_limit=time_limit,
             measures=measures,
-            autoreset_mode=autoreset_mode,
-            render_mode=render_mode,
+            **options,
         )
         self.height, self.width = height, width
         self.walls = tuple(walls)

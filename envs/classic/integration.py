@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Unpack
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
 
+from erm_gym.envs.classic.base import VectorOptions
 from erm_gym.envs.classic.grid import Cell, GridVectorEnv, distances, grid_moves
 
 STEP_REWARD, THREAT_REWARD = -0.01, -0.2
@@ -43,13 +44,7 @@ class IntegrationVectorEnv(GridVectorEnv):
     columns = range(1, 6)
     """Columns of the wall."""
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        *,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
-    ) -> None:
+    def __init__(self, num_envs: int = 1, **options: Unpack[VectorOptions]) -> None:
         super().__init__(
             num_envs,
             height=7,
@@ -57,8 +52,7 @@ class IntegrationVectorEnv(GridVectorEnv):
             time_limit=100,
             walls=[(4, column) for column in self.columns],
             measures=("safe", "risky", "walled", "wall_hits", "threats"),
-            autoreset_mode=autoreset_mode,
-            render_mode=render_mode,
+            **options,
         )
         self.hits = self.per_row(int)
         self.wall_hit = self.per_row(bool)
@@ -118,8 +112,7 @@ class FairIntegrationVectorEnv(IntegrationVectorEnv):
 
     Args:
         num_envs: Rows B, >= 1.
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Source: the fair form of Emotional-ED, experiment 7; the worth of the goal is our own.
     """
@@ -127,14 +120,8 @@ class FairIntegrationVectorEnv(IntegrationVectorEnv):
     worth: Mapping[Cell, float] = {SAFE: 0.3, RISKY: 1.0, BLOCKED: 1.2}
     columns = range(7)
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        *,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
-    ) -> None:
-        super().__init__(num_envs, autoreset_mode=autoreset_mode, render_mode=render_mode)
+    def __init__(self, num_envs: int = 1, **options: Unpack[VectorOptions]) -> None:
+        super().__init__(num_envs, **options)
         self.observe_as(spaces.MultiDiscrete([49, HITS + 1]))
 
     def _observe(self) -> np.ndarray:

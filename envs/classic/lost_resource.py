@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
 
+from erm_gym.envs.classic.base import VectorOptions
 from erm_gym.envs.classic.grid import Cell, GridVectorEnv
 
 STEP_REWARD, RESOURCE_REWARD, SECOND_REWARD = -0.01, 0.5, 0.2
@@ -38,8 +40,7 @@ class LostResourceVectorEnv(GridVectorEnv):
         size: Rows and columns, odd and >= 3.
         loss: The last step at which the resource can be there, >= 1.
         steps: Of an episode, >= 1.
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -54,8 +55,7 @@ class LostResourceVectorEnv(GridVectorEnv):
         size: int = 5,
         loss: int = 50,
         steps: int = 150,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
+        **options: Unpack[VectorOptions],
     ) -> None:
         if size < 3 or size % 2 == 0:
             raise ValueError(f"size must be odd and at least 3, got {size}")
@@ -69,8 +69,7 @@ class LostResourceVectorEnv(GridVectorEnv):
             width=size,
             time_limit=steps,
             measures=("picked", "visits", *windows),
-            autoreset_mode=autoreset_mode,
-            render_mode=render_mode,
+            **options,
         )
         self.resource, self.loss = (size // 2, size // 2), loss
         self.ready = self.per_row(int)
@@ -134,21 +133,14 @@ class FairLostResourceVectorEnv(LostResourceVectorEnv):
 
     Args:
         num_envs: Rows B, >= 1.
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Source: the fair form of Emotional-ED, experiment 4; the place of the second resource is our
         own, and so is what is observed of the loss.
     """
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        *,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
-    ) -> None:
-        super().__init__(num_envs, autoreset_mode=autoreset_mode, render_mode=render_mode)
+    def __init__(self, num_envs: int = 1, **options: Unpack[VectorOptions]) -> None:
+        super().__init__(num_envs, **options)
         self.observe_as(spaces.MultiDiscrete([25, 6, 2, 2]))
         self.returns = self.per_row(bool)
         self.found = self.per_row(bool)

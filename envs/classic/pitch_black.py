@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
 
+from erm_gym.envs.classic.base import VectorOptions
 from erm_gym.envs.classic.grid import Cell, GridVectorEnv
 
 DOOR_REWARD = 10.0
@@ -42,13 +43,7 @@ class PitchBlackVectorEnv(GridVectorEnv):
     inner_walls: Sequence[Cell] = ()
     step_reward = 0.0
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        *,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
-    ) -> None:
+    def __init__(self, num_envs: int = 1, **options: Unpack[VectorOptions]) -> None:
         size = self.size
         super().__init__(
             num_envs,
@@ -57,8 +52,7 @@ class PitchBlackVectorEnv(GridVectorEnv):
             time_limit=self.longest,
             walls=self.inner_walls,
             measures=("solved", "key"),
-            autoreset_mode=autoreset_mode,
-            render_mode=render_mode,
+            **options,
         )
         self.start, self.door = self.cell((0, 0)), self.cell((size - 1, size - 1))
         taken = [self.start, self.door, *map(self.cell, self.walls)]
@@ -120,8 +114,7 @@ class FairPitchBlackVectorEnv(PitchBlackVectorEnv):
     Args:
         num_envs: Rows B, >= 1.
         size: Cells n on a side, >= 5.
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -138,13 +131,12 @@ class FairPitchBlackVectorEnv(PitchBlackVectorEnv):
         num_envs: int = 1,
         *,
         size: int = 11,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
+        **options: Unpack[VectorOptions],
     ) -> None:
         if size < 5:
             raise ValueError(f"size must be at least 5, got {size}")
         self.size, self.longest, self.inner_walls = size, 4 * size**2, room_walls(size)
-        super().__init__(num_envs, autoreset_mode=autoreset_mode, render_mode=render_mode)
+        super().__init__(num_envs, **options)
         self.observe_as(spaces.MultiDiscrete([size**2, 2, 4]))
 
     def _observe(self) -> np.ndarray:

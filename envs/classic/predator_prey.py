@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
 
+from erm_gym.envs.classic.base import VectorOptions
 from erm_gym.envs.classic.grid import DOWN, LEFT, RIGHT, UP, Cell, GridVectorEnv
 
 STEP_REWARD, PELLET_REWARD, CAUGHT_REWARD = -0.01, 1.0, -50.0
@@ -35,21 +37,14 @@ class PredatorPreyVectorEnv(GridVectorEnv):
     Source: Emotional-ED, experiment 22.
     """
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        *,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
-    ) -> None:
+    def __init__(self, num_envs: int = 1, **options: Unpack[VectorOptions]) -> None:
         super().__init__(
             num_envs,
             height=10,
             width=10,
             time_limit=200,
             measures=("food", "caught"),
-            autoreset_mode=autoreset_mode,
-            render_mode=render_mode,
+            **options,
         )
         self.predator = self.per_row(int)
         self.pellets = self.per_row(int, (PELLETS,))
@@ -122,14 +117,8 @@ class FairPredatorPreyVectorEnv(PredatorPreyVectorEnv):
         3969 states holds it.
     """
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        *,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
-    ) -> None:
-        super().__init__(num_envs, autoreset_mode=autoreset_mode, render_mode=render_mode)
+    def __init__(self, num_envs: int = 1, **options: Unpack[VectorOptions]) -> None:
+        super().__init__(num_envs, **options)
         self.observe_as(spaces.MultiDiscrete([2 * SIGHT + 1] * 2 + [3] * 4))
 
     def _observe(self) -> np.ndarray:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import permutations
-from typing import Literal, get_args
+from typing import Literal, Unpack, get_args
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
 
+from erm_gym.envs.classic.base import VectorOptions
 from erm_gym.envs.classic.grid import Cell, GridVectorEnv, distances
 
 SIZE = 6
@@ -69,8 +69,7 @@ class RegulationVectorEnv(GridVectorEnv):
     Args:
         num_envs: Rows B, >= 1.
         version: `V1` or `V2`.
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -84,8 +83,7 @@ class RegulationVectorEnv(GridVectorEnv):
         num_envs: int = 1,
         *,
         version: str = "V1",
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
+        **options: Unpack[VectorOptions],
     ) -> None:
         if version not in WORLDS:
             raise ValueError(f"version must be one of {list(WORLDS)}, got {version!r}")
@@ -95,8 +93,7 @@ class RegulationVectorEnv(GridVectorEnv):
             width=SIZE,
             time_limit=100,
             measures=("fake", "real", "harm", "goal"),
-            autoreset_mode=autoreset_mode,
-            render_mode=render_mode,
+            **options,
         )
         self.world = WORLDS[version]
         self.goal = (SIZE - 1, SIZE - 1)
@@ -172,8 +169,7 @@ class FairRegulationVectorEnv(RegulationVectorEnv):
         num_envs: Rows B, >= 1.
         shown: How threats look: `true`; `constant`, all of them real; or `shuffled`, by chance,
             which says nothing.
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -186,12 +182,11 @@ class FairRegulationVectorEnv(RegulationVectorEnv):
         num_envs: int = 1,
         *,
         shown: Shown = "true",
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
+        **options: Unpack[VectorOptions],
     ) -> None:
         if shown not in get_args(Shown):
             raise ValueError(f"shown must be one of {get_args(Shown)}, got {shown!r}")
-        super().__init__(num_envs, autoreset_mode=autoreset_mode, render_mode=render_mode)
+        super().__init__(num_envs, **options)
         self.observe_as(spaces.MultiDiscrete([SIZE * SIZE] + [3] * len(PLACES)))
         self._places = np.array([self.cell(cell) for cell in PLACES])
         self._pairs = np.array(list(permutations(self._places, 2)))  # [12, 2], real and fake

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
 
+from erm_gym.envs.classic.base import VectorOptions
 from erm_gym.envs.classic.grid import DOWN, LEFT, RIGHT, UP, GridVectorEnv, Moves, distances
 from erm_gym.envs.classic.planning import Model
 
@@ -35,21 +37,14 @@ class SlipperyCliffVectorEnv(GridVectorEnv):
     Source: Emotional-ED, experiment 18.
     """
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        *,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
-    ) -> None:
+    def __init__(self, num_envs: int = 1, **options: Unpack[VectorOptions]) -> None:
         super().__init__(
             num_envs,
             height=HEIGHT,
             width=WIDTH,
             time_limit=TIME_LIMIT,
             measures=("fell", "goal"),
-            autoreset_mode=autoreset_mode,
-            render_mode=render_mode,
+            **options,
         )
         moves, order = self.moves, list(ORDER)
         self.moves = Moves(moves.target[:, order], moves.blocked[:, order])
@@ -122,8 +117,7 @@ class FairSlipperyCliffVectorEnv(SlipperyCliffVectorEnv):
     Args:
         num_envs: Rows B, >= 1.
         fall: What a fall costs, >= 0.
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -136,12 +130,11 @@ class FairSlipperyCliffVectorEnv(SlipperyCliffVectorEnv):
         num_envs: int = 1,
         *,
         fall: float = 20.0,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
+        **options: Unpack[VectorOptions],
     ) -> None:
         if not fall >= 0.0:
             raise ValueError(f"fall must be at least 0, got {fall}")
-        super().__init__(num_envs, autoreset_mode=autoreset_mode, render_mode=render_mode)
+        super().__init__(num_envs, **options)
         self.goal, self.fall = (3, WIDTH - 1), fall
         self.observe_as(spaces.MultiDiscrete([HEIGHT * WIDTH, int(self._distance.max()) + 1]))
 

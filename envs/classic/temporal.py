@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
 
+from erm_gym.envs.classic.base import VectorOptions
 from erm_gym.envs.classic.grid import Cell, GridVectorEnv, distances
 
 STEP_REWARD, GOAL_REWARD, BONUS_REWARD, HARM_REWARD = -0.01, 1.0, 0.3, -0.3
@@ -42,8 +43,7 @@ class TemporalVectorEnv(GridVectorEnv):
 
     Args:
         num_envs: Rows B, >= 1.
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Source: Emotional-ED, experiment 8; where the threats and bonuses are, but for the first of
     each, is our own.
@@ -52,21 +52,14 @@ class TemporalVectorEnv(GridVectorEnv):
     phase_length = 50
     """Steps of a phase."""
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        *,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
-    ) -> None:
+    def __init__(self, num_envs: int = 1, **options: Unpack[VectorOptions]) -> None:
         super().__init__(
             num_envs,
             height=SIZE,
             width=SIZE,
             time_limit=100,
             measures=("goal", "harms", "bonuses"),
-            autoreset_mode=autoreset_mode,
-            render_mode=render_mode,
+            **options,
         )
         self.clock = self.per_row(int)
         self.taken = self.per_row(bool, (len(BONUSES),))
@@ -143,22 +136,15 @@ class FairTemporalVectorEnv(TemporalVectorEnv):
 
     Args:
         num_envs: Rows B, >= 1.
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Source: the fair form of Emotional-ED, experiment 8; what is observed is our own.
     """
 
     phase_length = 200
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        *,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
-    ) -> None:
-        super().__init__(num_envs, autoreset_mode=autoreset_mode, render_mode=render_mode)
+    def __init__(self, num_envs: int = 1, **options: Unpack[VectorOptions]) -> None:
+        super().__init__(num_envs, **options)
         self.streak = self.per_row(int)
         self.observe_as(spaces.MultiDiscrete([SIZE * SIZE, 2, 2, 2, 5]))
         each = [distances([bonus], SIZE, SIZE, order=1) for bonus in BONUSES]

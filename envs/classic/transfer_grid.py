@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
 
+from erm_gym.envs.classic.base import VectorOptions
 from erm_gym.envs.classic.grid import Cell, GridVectorEnv, distances
 
 SIZE = 5
@@ -31,8 +33,7 @@ class TransferGridVectorEnv(GridVectorEnv):
     Args:
         num_envs: Rows B, >= 1.
         threat: Cell of the threat.
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -45,8 +46,7 @@ class TransferGridVectorEnv(GridVectorEnv):
         num_envs: int = 1,
         *,
         threat: Cell = (2, 2),
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
+        **options: Unpack[VectorOptions],
     ) -> None:
         super().__init__(
             num_envs,
@@ -54,8 +54,7 @@ class TransferGridVectorEnv(GridVectorEnv):
             width=SIZE,
             time_limit=100,
             measures=("hits", "goal"),
-            autoreset_mode=autoreset_mode,
-            render_mode=render_mode,
+            **options,
         )
         if not (0 <= threat[0] < SIZE and 0 <= threat[1] < SIZE):
             raise ValueError(f"threat must be a cell of the 5 x 5 grid, got {threat}")
@@ -103,8 +102,7 @@ class FairTransferGridVectorEnv(TransferGridVectorEnv):
         num_envs: Rows B, >= 1.
         held_out: None for every cell; False for those of training, True for the quarter of them
             that is kept for the test.
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Source: the fair form of Emotional-ED, experiment 11; the cuts are our own.
     """
@@ -114,10 +112,9 @@ class FairTransferGridVectorEnv(TransferGridVectorEnv):
         num_envs: int = 1,
         *,
         held_out: bool | None = None,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
+        **options: Unpack[VectorOptions],
     ) -> None:
-        super().__init__(num_envs, autoreset_mode=autoreset_mode, render_mode=render_mode)
+        super().__init__(num_envs, **options)
         self.observe_as(spaces.MultiDiscrete([2 * OFFSETS + 1] * 2 + [2, 2]))
         ends = self._distances[[0, self.cell(self.goal)]].min(axis=0)
         cells = np.flatnonzero(ends > HARM_RADIUS)

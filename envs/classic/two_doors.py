@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
 from PIL import Image
 
-from erm_gym.envs.classic.base import ClassicVectorEnv
+from erm_gym.envs.classic.base import ClassicVectorEnv, VectorOptions
 
 MEAN = 0.5
 FAIR_MEANS = (0.3, 0.7)
@@ -40,8 +41,7 @@ class TwoDoorsVectorEnv(ClassicVectorEnv):
         num_envs: Rows B, >= 1.
         correlation: Of the two rewards, in [-1, 1].
         trials: Of an episode, >= 1.
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -55,8 +55,7 @@ class TwoDoorsVectorEnv(ClassicVectorEnv):
         *,
         correlation: float = 0.0,
         trials: int = 100,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
+        **options: Unpack[VectorOptions],
     ) -> None:
         if not -1.0 <= correlation <= 1.0:
             raise ValueError(f"correlation must be in [-1, 1], got {correlation}")
@@ -76,8 +75,7 @@ class TwoDoorsVectorEnv(ClassicVectorEnv):
                 "reliefs",
                 "relief_switches",
             ),
-            autoreset_mode=autoreset_mode,
-            render_mode=render_mode,
+            **options,
         )
         self.correlation = correlation
         self.chosen = self.per_row(int, fill=-1)
@@ -158,8 +156,7 @@ class FairTwoDoorsVectorEnv(TwoDoorsVectorEnv):
     Args:
         num_envs: Rows B, >= 1.
         drift: Probability of a swap before a trial, in [0, 1]; 0 keeps the means in an episode.
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -172,12 +169,11 @@ class FairTwoDoorsVectorEnv(TwoDoorsVectorEnv):
         num_envs: int = 1,
         *,
         drift: float = 0.02,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
+        **options: Unpack[VectorOptions],
     ) -> None:
         if not 0.0 <= drift <= 1.0:
             raise ValueError(f"drift must be in [0, 1], got {drift}")
-        super().__init__(num_envs, autoreset_mode=autoreset_mode, render_mode=render_mode)
+        super().__init__(num_envs, **options)
         self.observe_as(spaces.MultiDiscrete([3, 3]))
         self.drift = drift
         self.good = self.per_row(int)

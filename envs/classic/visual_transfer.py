@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Unpack
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
 
+from erm_gym.envs.classic.base import VectorOptions
 from erm_gym.envs.classic.grid import Cell, GridVectorEnv, distances
 
 SIZE = 8
@@ -38,8 +39,7 @@ class VisualTransferVectorEnv(GridVectorEnv):
     Args:
         num_envs: Rows B, >= 1.
         threats: `A` or `B`, the map.
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -52,8 +52,7 @@ class VisualTransferVectorEnv(GridVectorEnv):
         num_envs: int = 1,
         *,
         threats: str = "A",
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
+        **options: Unpack[VectorOptions],
     ) -> None:
         if threats not in MAPS:
             raise ValueError(f"threats must be one of {list(MAPS)}, got {threats!r}")
@@ -63,8 +62,7 @@ class VisualTransferVectorEnv(GridVectorEnv):
             width=SIZE,
             time_limit=100,
             measures=("hits", "goal"),
-            autoreset_mode=autoreset_mode,
-            render_mode=render_mode,
+            **options,
         )
         self.goal = (SIZE - 1, SIZE - 1)
         self.threats = MAPS[threats]
@@ -115,19 +113,12 @@ class FairVisualTransferVectorEnv(GridVectorEnv):
 
     Args:
         num_envs: Rows B, >= 1.
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Source: the fair form of Emotional-ED, experiment 21; sizes and numbers are our own.
     """
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        *,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
-    ) -> None:
+    def __init__(self, num_envs: int = 1, **options: Unpack[VectorOptions]) -> None:
         super().__init__(
             num_envs,
             height=SIZE,
@@ -135,8 +126,7 @@ class FairVisualTransferVectorEnv(GridVectorEnv):
             time_limit=100,
             observation_space=spaces.MultiDiscrete([4, 4, 4, 4, 2, 2, 3]),
             measures=("hits", "goal"),
-            autoreset_mode=autoreset_mode,
-            render_mode=render_mode,
+            **options,
         )
         self.goal = (SIZE - 1, SIZE - 1)
         self.colours = self.per_row(int, (SIZE * SIZE,))  # 1 red, -1 blue, 0 nothing

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
 
+from erm_gym.envs.classic.base import VectorOptions
 from erm_gym.envs.classic.grid import Cell, GridVectorEnv, distances
 
 SIZE = 6
@@ -41,29 +43,21 @@ class WantingLikingVectorEnv(GridVectorEnv):
 
     Args:
         num_envs: Rows B, >= 1.
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Source: Emotional-ED, experiment 10.
     """
 
     step_reward = STEP_REWARD
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        *,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
-    ) -> None:
+    def __init__(self, num_envs: int = 1, **options: Unpack[VectorOptions]) -> None:
         super().__init__(
             num_envs,
             height=SIZE,
             width=SIZE,
             time_limit=100,
             measures=(*ITEMS, "exit"),
-            autoreset_mode=autoreset_mode,
-            render_mode=render_mode,
+            **options,
         )
         self._cells = np.array([self.cell(cell) for cell in CELLS])
         self._distances = np.stack([distances([cell], SIZE, SIZE) for cell in CELLS], axis=1)
@@ -127,8 +121,7 @@ class FairWantingLikingVectorEnv(WantingLikingVectorEnv):
     Args:
         num_envs: Rows B, >= 1.
         devalued: Whether the wanted item pays nothing, salient or not; to see who goes on.
-        autoreset_mode: Who begins the next episode, and when.
-        render_mode: `ansi`, `rgb_array` or None.
+        **options: `autoreset_mode` and `render_mode`, as for `ClassicVectorEnv`.
 
     Source: the fair form of Emotional-ED, experiment 10; cost of a step and cue are our own.
     """
@@ -140,10 +133,9 @@ class FairWantingLikingVectorEnv(WantingLikingVectorEnv):
         num_envs: int = 1,
         *,
         devalued: bool = False,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        render_mode: str | None = None,
+        **options: Unpack[VectorOptions],
     ) -> None:
-        super().__init__(num_envs, autoreset_mode=autoreset_mode, render_mode=render_mode)
+        super().__init__(num_envs, **options)
         self.observe_as(spaces.MultiDiscrete([SIZE * SIZE, 8, len(ITEMS)]))
         self._usual = PAYOFF * np.array([not devalued, True, True])
         self._steps_away = np.stack(

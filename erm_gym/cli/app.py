@@ -143,6 +143,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from erm_gym.envs.text import OptionError, RecordingError
     from erm_gym.feedback import JudgeError, PromptError, UserError
     from erm_gym.llm import LLMError
+    from erm_gym.steering import SignalError, SteeringError
 
     return (
         AgentError,
@@ -154,6 +155,8 @@ def _expected_errors() -> tuple[type[Exception], ...]:
         PromptError,
         RecordingError,
         RunError,
+        SignalError,
+        SteeringError,
         TrainingDiverged,
         UserError,
     )

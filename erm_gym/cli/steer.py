@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from erm_gym.emotion.training.datasets import LabelledTexts
     from erm_gym.llm import FrozenLLM
 
+Mode = Literal["multiplicative", "additive"]
 Part = Literal["affect", "replies", "control"]
 PARTS: tuple[Part, ...] = ("affect", "replies", "control")
 
@@ -59,6 +60,10 @@ class FitSteering(_Steering):
     """Hidden layer that the affect pathways read."""
     target_layers: tuple[int, ...] = (14, 16)
     """Hidden layers, below that, which their signals steer."""
+    mode: Mode = "multiplicative"
+    """How signals change them."""
+    threshold: float = 0.3
+    """Border of neutral valence and moderate arousal, in standard deviations."""
     seed: int = 0
     """Seed of everything random."""
 
@@ -113,6 +118,8 @@ class FitSteering(_Steering):
             data.values[:, :2],
             head_layer=self.head_layer,
             target_layers=self.target_layers,
+            mode=self.mode,
+            threshold=self.threshold,
             seed=self.seed,
             progress=lambda work, done, total: display.update(work, done, total, unit="parts"),
         )
@@ -156,6 +163,8 @@ class SweepSteering(_Steering):
     """Hidden layer that affect is read in."""
     target_layers: tuple[int, ...] = (14, 16)
     """Hidden layers, below that, which are steered for it."""
+    mode: Mode = "multiplicative"
+    """How signals change them."""
     quick: bool = False
     """Few texts, seeds and episodes, to see that everything runs; the figures mean nothing."""
 
@@ -163,40 +172,44 @@ class SweepSteering(_Steering):
         """Measures with progress, then writes the page."""
         check_writable(self.out / "steering.md")
         load_libraries(console)
-        from erm_gym.evaluation.steering.report import measure_steering
+        from erm_gym.evaluation.steering.report import Measurement, measure_steering
 
+        asked = Measurement(
+            data=self.data,
+            steering=self.steering,
+            out=self.out,
+            parts=self.parts,
+            head_layer=self.head_layer,
+            target_layers=self.target_layers,
+            mode=self.mode,
+            quick=self.quick,
+            dtype=self.dtype,
+        )
         with ProgressDisplay(console) as display:
             results = measure_steering(
                 lambda dtype: self.load(console, dtype),
-                data=self.data,
-                steering=self.steering,
-                out=self.out,
-                parts=self.parts,
-                head_layer=self.head_layer,
-                target_layers=self.target_layers,
-                quick=self.quick,
-                writing_dtype=self.dtype,
+                asked,
                 progress=lambda work, done, total: display.update(
                     "sweep", done, total, unit="parts", note=work
                 ),
             )
-        folder = self.out / "steering_quick" if self.quick else self.out
-        print_place(console, "page", folder / "steering.md")
+        print_place(console, "page", asked.page)
         return Outcome(results)
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateSteered(_Steering):
-    """Write replies that are steered towards an emotion, beside the same ones unsteered."""
+    """Write replies steered towards an emotion or a bin, beside the same ones unsteered."""
 
     prompt: str
     """What the user says."""
     steering: Path = Path("steering")
     """Folder that `steer fit` wrote."""
     towards: str = "joy"
-    """Emotion of the direction."""
-    strength: float = 4.0
-    """How much of the direction is added; negative steers away."""
+    """An emotion, whose direction is added, or a bin such as "positive, strong", whose signals
+    modulate what the model feels."""
+    strength: float = 2.0
+    """How much; of a direction it may be negative, which steers away."""
     replies: int = 3
     """Replies of each kind."""
     max_new_tokens: int = 60
@@ -213,20 +226,16 @@ class GenerateSteered(_Steering):
         if self.replies < 1:
             raise RunError(f"--replies must be at least 1, got {self.replies}")
         load_libraries(console)
-        import torch
+        from erm_gym.steering import FittedSteering, generate_steered
 
-        from erm_gym.steering import ContrastiveDirections, generate_steered
-
-        directions = ContrastiveDirections.load(self.steering)
         llm = self.load(console)
-        directions.require(llm)
         result: dict[str, Any] = {}
         try:
-            weights = torch.zeros(self.replies, len(directions.emotions))
-            weights[:, directions.number(self.towards)] = self.strength
+            fitted = FittedSteering.load(self.steering, llm)
+            steered = fitted.edits(self.towards, self.strength, self.replies)
             for name, edits in (
                 ("unsteered", {}),
-                (f"{self.towards} {self.strength:g}", directions.edits(weights)),
+                (f"{self.towards} {self.strength:g}", steered),
             ):
                 written = generate_steered(
                     llm,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import LlamaForCausalLM
 
+from erm_gym.llm.edits import check_edits
 from erm_gym.llm.kv_cache import ForwardOutput, Step, additive_mask, stack_layers
 from erm_gym.llm.packed import (
     PackedLinear,
@@ -127,7 +128,8 @@ class LlamaForward:
         )
 
     def __call__(self, step: Step) -> ForwardOutput:
-        """Reads the new tokens."""
+        """Reads the new tokens; raises ValueError if there is no layer that is edited."""
+        check_edits(step.edits, len(self._blocks))
         model = self._model.model
         rows, columns = step.ids.shape
         x = model.embed_tokens(step.ids)  # [n, t, d]

@@ -255,7 +255,7 @@ class Slots:
             Logits `[B, V]` and hidden states `[B, d]`; of rows that are not active, nothing useful.
 
         Raises:
-            ValueError: If an active row is empty or full.
+            ValueError: If an active row is empty or full, or there is no layer that is edited.
         """
         advance = torch.ones(self.num_slots, dtype=torch.bool) if active is None else active.cpu()
         rows = advance.nonzero().flatten()

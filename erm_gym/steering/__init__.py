@@ -1,13 +1,15 @@
 """Emotion steering: signals and directions that are put into the hidden states of a frozen LM."""
 
 from erm_gym.steering.affect import AffectSteering
-from erm_gym.steering.binning import BINNINGS, Binning, find_binning
+from erm_gym.steering.binning import BINNINGS, Binning, grids
 from erm_gym.steering.config import Approach, SteeringConfig, SteeringError
 from erm_gym.steering.contrastive import ContrastiveDirections, contrastive_directions
 from erm_gym.steering.feedback import FeedbackConnections
+from erm_gym.steering.fitted import FittedSteering
 from erm_gym.steering.fitting import fit_feedback, fit_pathways
 from erm_gym.steering.generation import SteeredReply, generate_steered
 from erm_gym.steering.pathways import Affect, AffectPathways
+from erm_gym.steering.reading import RatedStates
 from erm_gym.steering.signals import Correlation, SignalError, SteeringSignals, extract_signals
 from erm_gym.steering.upper import LowerStates, UpperLayers
 
@@ -21,7 +23,9 @@ __all__ = [
     "ContrastiveDirections",
     "Correlation",
     "FeedbackConnections",
+    "FittedSteering",
     "LowerStates",
+    "RatedStates",
     "SignalError",
     "SteeredReply",
     "SteeringConfig",
@@ -30,8 +34,8 @@ __all__ = [
     "UpperLayers",
     "contrastive_directions",
     "extract_signals",
-    "find_binning",
     "fit_feedback",
     "fit_pathways",
     "generate_steered",
+    "grids",
 ]

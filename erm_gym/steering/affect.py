@@ -14,17 +14,21 @@ from torch import Tensor
 
 from erm_gym.llm import FrozenLLM, LLMError
 from erm_gym.llm.edits import Edits
-from erm_gym.steering.binning import BINNINGS, find_binning
-from erm_gym.steering.config import SteeringConfig, SteeringError, masked
+from erm_gym.steering.binning import BINNINGS, THRESHOLD, grids
+from erm_gym.steering.config import (
+    SteeringConfig,
+    SteeringError,
+    choose_signals,
+    require_known,
+)
 from erm_gym.steering.feedback import FeedbackConnections, Mode
 from erm_gym.steering.fitting import fit_feedback, fit_pathways
 from erm_gym.steering.pathways import AffectPathways
+from erm_gym.steering.reading import FEEDBACK_SHARE, RatedStates, mean_states
 from erm_gym.steering.signals import SteeringSignals, extract_signals
 from erm_gym.steering.upper import LowerStates, UpperLayers
 
 WEIGHTS = "affect.safetensors"
-CHUNK = 512
-"""Texts that are read at a time."""
 Progress = Callable[[str, int, int], None]
 
 
@@ -34,7 +38,7 @@ class AffectSteering:
     Attributes:
         pathways: The head.
         feedback: From its signals into the layers below it.
-        signals: By the name of the binning.
+        signals: By the name of the grid.
         upper: The layers from the first steered one to the head's.
     """
 
@@ -45,16 +49,17 @@ class AffectSteering:
         feedback: FeedbackConnections,
         signals: dict[str, SteeringSignals],
     ) -> None:
-        """Puts trained parts together.
+        """Puts trained parts together, on the LM's device.
 
         Args:
             llm: The frozen LM that they were trained on.
             pathways: Trained pathways.
             feedback: Trained connections.
-            signals: By the name of the binning.
+            signals: By the name of the grid.
         """
         self.llm = llm
-        self.pathways, self.feedback, self.signals = pathways, feedback, signals
+        self.pathways, self.feedback = pathways.to(llm.device), feedback.to(llm.device)
+        self.signals = signals
         self.upper = UpperLayers(llm, min(feedback.layers), pathways.layer)
 
     @classmethod
@@ -67,7 +72,8 @@ class AffectSteering:
         head_layer: int = 18,
         target_layers: Sequence[int] = (14, 16),
         mode: Mode = "multiplicative",
-        feedback_texts: int = 2000,
+        threshold: float = THRESHOLD,
+        feedback_share: float = FEEDBACK_SHARE,
         seed: int = 0,
         progress: Progress = lambda work, done, total: None,
     ) -> Self:
@@ -80,23 +86,27 @@ class AffectSteering:
             head_layer: Hidden layer that is read, above the steered ones.
             target_layers: Hidden layers that can be steered.
             mode: How the modulation acts.
-            feedback_texts: Texts that the feedback connections learn from, the first ones.
-            seed: Of everything random.
+            threshold: Border of the middle bins, in standard deviations.
+            feedback_share: Share of the texts that the feedback connections learn from.
+            seed: Of everything random but the draw of that share, which is always the same.
             progress: Told what is done, how much of it, and of how much.
 
         Raises:
-            ValueError: If layers are out of order, or texts too few.
+            ValueError: If layers are out of order, texts too few, or a number is out of range.
         """
-        upper = UpperLayers(llm, min(target_layers), head_layer)
-        states = read_states(upper, texts, lambda *done: progress("texts read", *done))
+        data = RatedStates.read(
+            UpperLayers(llm, min(target_layers), head_layer),
+            texts,
+            ratings,
+            feedback_share=feedback_share,
+            progress=lambda *done: progress("texts read", *done),
+        )
         return cls.fit_states(
             llm,
-            upper,
-            states,
-            ratings,
-            upper.read(texts[:feedback_texts]),
+            data,
             target_layers=target_layers,
             mode=mode,
+            threshold=threshold,
             seed=seed,
             progress=lambda *done: progress("feedback connections", *done),
         )
@@ -105,13 +115,11 @@ class AffectSteering:
     def fit_states(
         cls,
         llm: FrozenLLM,
-        upper: UpperLayers,
-        states: Tensor,
-        ratings: Tensor,
-        lower: LowerStates,
+        data: RatedStates,
         *,
         target_layers: Sequence[int],
         mode: Mode,
+        threshold: float = THRESHOLD,
         seed: int,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Self:
@@ -119,36 +127,36 @@ class AffectSteering:
 
         Args:
             llm: The frozen LM.
-            upper: The layers from the first steered one to the head's.
-            states: `[N, d]` mean states of the texts at the head's layer.
-            ratings: `[N, 2]` their valence and arousal.
-            lower: States of the first texts, which the feedback connections learn from.
+            data: What it read.
             target_layers: Hidden layers that can be steered.
             mode: How the modulation acts.
+            threshold: Border of the middle bins.
             seed: Of everything random.
             progress: Told how many batches of the feedback's training are done, of how many.
         """
-        pathways = fit_pathways(states, ratings, upper.last, seed=seed)
+        pathways = fit_pathways(data.states, data.ratings, data.upper.last, seed=seed)
+        with torch.no_grad():
+            activations = pathways(data.states).signals
+        rated = pathways.standardised(data.ratings)
+        signals = {
+            name: extract_signals(activations, rated, grid)
+            for name, grid in grids(threshold).items()
+        }
         feedback = fit_feedback(
             pathways,
-            upper,
-            lower,
-            ratings[: len(lower.rows)],
+            data,
+            signals,
             layers=target_layers,
             mode=mode,
             seed=seed,
             progress=progress,
         )
-        with torch.no_grad():
-            activations = pathways(states).signals
-        rated = pathways.standardised(ratings)
-        signals = {name: extract_signals(activations, rated, name) for name in BINNINGS}
         return cls(llm, pathways, feedback, signals)
 
     @torch.no_grad()
     def predict(self, texts: Sequence[str]) -> Tensor:
         """Unsteered valence and arousal `[n, 2]`, standardised as the training ratings were."""
-        return self.pathways(mean_states(self.upper, self.upper.read(texts))).ratings
+        return self.first_pass(self.upper.read(texts))
 
     @torch.no_grad()
     def steered(
@@ -168,25 +176,64 @@ class AffectSteering:
         Raises:
             SteeringError: If a layer has no feedback connections.
         """
-        unknown = set(config.target_layers) - set(self.feedback.layers)
-        if unknown:
-            raise SteeringError(
-                f"layers {sorted(unknown)} cannot be steered; {self.feedback.layers} can"
-            )
         lower = self.upper.read(texts)
         if ratings is None:
-            seen = self.pathways.spread(self.pathways(mean_states(self.upper, lower)).ratings)
+            seen = self.pathways.spread(self.first_pass(lower))
         else:
             seen = self.pathways.standardised(ratings)
         own = self.signals[config.binning]
-        bins = find_binning(config.binning).of(seen)
-        usable = own.counts[bins] >= config.min_samples
-        signals = masked(config.approach, own.means[bins] * usable[:, None, None])
-        found = torch.empty(len(texts), 2)
+        return self.second_pass(lower, config, choose_signals(config, own, own.grid.of(seen)))
+
+    @torch.no_grad()
+    def first_pass(self, lower: LowerStates) -> Tensor:
+        """Unsteered valence and arousal `[n, 2]` of texts that were read before, standardised."""
+        return self.pathways(mean_states(self.upper, lower)).ratings.cpu()
+
+    @torch.no_grad()
+    def second_pass(self, lower: LowerStates, config: SteeringConfig, signals: Tensor) -> Tensor:
+        """Steered valence and arousal of texts that were read before.
+
+        Args:
+            lower: States of n texts.
+            config: Layers and strength.
+            signals: `[n, 2, 128]` what each is steered by.
+
+        Returns:
+            `[n, 2]`, standardised.
+
+        Raises:
+            SteeringError: If a layer has no feedback connections.
+        """
+        found = torch.empty(len(lower.rows), 2)
         for rows in lower.batches():
             edits = self.edits(config, signals[rows])
             found[rows] = self.pathways(self.upper.pooled(lower, rows, edits)).ratings.cpu()
         return found
+
+    def edits_towards(self, bins: Sequence[str], config: SteeringConfig) -> Edits:
+        """What steers n rows, such as replies, each towards a bin.
+
+        Args:
+            bins: n labels of the config's grid, such as `positive, strong`.
+            config: How it steers.
+
+        Raises:
+            SteeringError: If there is no such bin, too few training texts are in it, or a layer
+                has no feedback connections.
+        """
+        own = self.signals[config.binning]
+        labels = own.grid.labels
+        for label in bins:
+            require_known("bin", label, labels)
+            count = int(own.counts[labels.index(label)])
+            if count < config.min_samples:
+                raise SteeringError(
+                    f"the bin {label!r} has {count} training texts, and min_samples is "
+                    f"{config.min_samples}; choose another bin, fit on more texts, or lower "
+                    "min_samples"
+                )
+        numbers = torch.tensor([labels.index(label) for label in bins])
+        return self.edits(config, choose_signals(config, own, numbers))
 
     def edits(self, config: SteeringConfig, signals: Tensor) -> Edits:
         """What steers n texts, each by its own signal.
@@ -197,7 +244,15 @@ class AffectSteering:
 
         Returns:
             Edits by layer; none at strength 0, so that nothing at all is changed then.
+
+        Raises:
+            SteeringError: If a layer has no feedback connections.
         """
+        unknown = set(config.target_layers) - set(self.feedback.layers)
+        if unknown:
+            raise SteeringError(
+                f"layers {sorted(unknown)} cannot be steered; {self.feedback.layers} can"
+            )
         if config.strength == 0.0:
             return {}
         strength = torch.full((len(signals),), config.strength)
@@ -263,29 +318,3 @@ class AffectSteering:
             )
         signals = {name: SteeringSignals.load(folder, name) for name in BINNINGS}
         return cls(llm, pathways, feedback, signals)
-
-
-@torch.no_grad()
-def mean_states(upper: UpperLayers, lower: LowerStates) -> Tensor:
-    """Unsteered mean states of texts at `upper.last`, `[N, d]` float32 on the CPU."""
-    states = torch.empty(len(lower.rows), lower.rows[0].shape[1])
-    for rows in lower.batches():
-        states[rows] = upper.pooled(lower, rows, {}).float().cpu()
-    return states
-
-
-def read_states(
-    upper: UpperLayers, texts: Sequence[str], progress: Callable[[int, int], None]
-) -> Tensor:
-    """Unsteered mean states `[N, d]` of texts, some at a time.
-
-    Args:
-        upper: The layers.
-        texts: N texts.
-        progress: Told how many are read, of how many.
-    """
-    found = []
-    for start in range(0, len(texts), CHUNK):
-        found.append(mean_states(upper, upper.read(texts[start : start + CHUNK])))
-        progress(min(start + CHUNK, len(texts)), len(texts))
-    return torch.cat(found)

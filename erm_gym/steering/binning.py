@@ -8,14 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from erm_gym.llm.suggestion import suggest
-
 COARSE, FINE = "9-bin", "25-bin"
+THRESHOLD = 0.3
+"""Border of the middle part of a scale. Source: the steering finding."""
+OUTER = 1.0
+"""Further border of the fine grid; our own choice."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Binning:
-    """A grid over standardised valence and arousal.
+    """A grid over standardised valence and arousal; `grids` makes the two of the finding.
 
     >>> BINNINGS["9-bin"].of(torch.tensor([[-1.0, 0.3], [0.31, -2.0]])).tolist()
     [1, 6]
@@ -23,6 +25,8 @@ class Binning:
     ['negative, moderate', 'positive, weak']
     """
 
+    name: str
+    """What settings and files call it."""
     thresholds: tuple[float, ...]
     """Borders between the parts of a scale, rising, in standard deviations. A value on a border
     belongs to the part below it."""
@@ -76,29 +80,31 @@ class Binning:
         return parts[:, 0] * len(self.arousals) + parts[:, 1]
 
 
-BINNINGS = {
-    COARSE: Binning(
-        thresholds=(-0.3, 0.3),
-        valences=("negative", "neutral", "positive"),
-        arousals=("weak", "moderate", "strong"),
-    ),
-    FINE: Binning(
-        thresholds=(-1.0, -0.3, 0.3, 1.0),
-        valences=("very negative", "negative", "neutral", "positive", "very positive"),
-        arousals=("very weak", "weak", "moderate", "strong", "very strong"),
-    ),
-}
-"""The two grids of the finding, whose thresholds are ±0.3; ±1 of the fine one is our own choice."""
+def grids(threshold: float = THRESHOLD) -> dict[str, Binning]:
+    """The two grids of the finding by name, coarse and fine.
 
-
-def find_binning(name: str) -> Binning:
-    """A grid by its name.
+    Args:
+        threshold: Border of the middle part, in standard deviations, above 0 and below `OUTER`.
 
     Raises:
-        ValueError: If there is none of that name.
+        ValueError: If it is out of range.
     """
-    if name not in BINNINGS:
-        raise ValueError(
-            f"unknown binning {name!r}; there are {', '.join(BINNINGS)}; {suggest(name, BINNINGS)}"
-        )
-    return BINNINGS[name]
+    if not 0.0 < threshold < OUTER:
+        raise ValueError(f"threshold must be above 0 and below {OUTER}, got {threshold}")
+    coarse = Binning(
+        name=COARSE,
+        thresholds=(-threshold, threshold),
+        valences=("negative", "neutral", "positive"),
+        arousals=("weak", "moderate", "strong"),
+    )
+    fine = Binning(
+        name=FINE,
+        thresholds=(-OUTER, -threshold, threshold, OUTER),
+        valences=("very negative", "negative", "neutral", "positive", "very positive"),
+        arousals=("very weak", "weak", "moderate", "strong", "very strong"),
+    )
+    return {grid.name: grid for grid in (coarse, fine)}
+
+
+BINNINGS = grids()
+"""The grids with the finding's own thresholds."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor
 
-from erm_gym.llm.suggestion import suggest
+from erm_gym.llm.suggestion import nearest
 from erm_gym.steering.binning import BINNINGS, COARSE
-from erm_gym.steering.signals import MIN_SAMPLES
+from erm_gym.steering.signals import MIN_SAMPLES, SteeringSignals
 
 Approach = Literal["dual", "valence-only", "arousal-only", "valence-single-layer"]
 PRESETS = {"conservative": 1.0, "balanced": 1.5, "peak": 2.0}
@@ -50,8 +51,8 @@ class SteeringConfig:
         Raises:
             SteeringError: It names the field, its value and what is allowed.
         """
-        _require_known("approach", self.approach, get_args(Approach))
-        _require_known("binning", self.binning, tuple(BINNINGS))
+        require_known("approach", self.approach, get_args(Approach))
+        require_known("binning", self.binning, tuple(BINNINGS))
         if not 0.0 <= self.strength < math.inf:
             raise SteeringError(f"strength must be finite and at least 0, got {self.strength}")
         if self.strength > BREAKING:
@@ -83,21 +84,36 @@ class SteeringConfig:
         Raises:
             SteeringError: If there is no such preset or field.
         """
-        _require_known("preset", name, tuple(PRESETS))
+        require_known("preset", name, tuple(PRESETS))
         for field in changes:
-            _require_known("field", field, tuple(one.name for one in fields(cls)))
+            require_known("field", field, tuple(one.name for one in fields(cls)))
         return cls(**{"strength": PRESETS[name], **changes})
 
 
-def masked(approach: Approach, signals: Tensor) -> Tensor:
-    """Signals `[n, 2, 128]` with 0 in place of a pathway that an approach leaves out."""
-    part = torch.tensor([approach != "arousal-only", approach in ("dual", "arousal-only")])
-    return signals * part[:, None].to(signals)
+def choose_signals(config: SteeringConfig, signals: SteeringSignals, bins: Tensor) -> Tensor:
+    """What each text is steered by.
+
+    Args:
+        config: Pathways that steer, and texts that make a bin usable.
+        signals: Of the bins of the config's grid.
+        bins: `[n]` int64 of n texts.
+
+    Returns:
+        `[n, 2, 128]`, 0 in place of a pathway that is left out, and of a bin that is not usable.
+    """
+    steers = [config.approach != "arousal-only", config.approach in ("dual", "arousal-only")]
+    own = replace(signals, min_samples=config.min_samples).of(bins)
+    return own * torch.tensor(steers)[:, None]
 
 
-def _require_known(field: str, value: str, allowed: tuple[str, ...]) -> None:
+def require_known(field: str, value: str, allowed: Sequence[str]) -> None:
+    """Checks a name.
+
+    Raises:
+        SteeringError: If it is none of those that are allowed; it lists them.
+    """
     if value not in allowed:
-        hint = suggest(value, allowed)
-        raise SteeringError(
-            f"unknown {field} {value!r}; it may be one of {', '.join(allowed)}; {hint}"
-        )
+        listed = ("; " if any("," in one for one in allowed) else ", ").join(allowed)
+        close = nearest(value, allowed)
+        hint = f"; did you mean {close!r}?" if close else ""
+        raise SteeringError(f"unknown {field} {value!r}; it may be one of {listed}{hint}")

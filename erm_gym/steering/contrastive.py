@@ -61,7 +61,8 @@ class ContrastiveDirections:
             raise ValueError("a steering weight is not finite")
         if not bool(weights.any()):
             return {}
-        offsets = torch.einsum("ne,eld->lnd", weights.float(), self.directions)  # [L, n, d]
+        own = weights.to(self.directions)
+        offsets = torch.einsum("ne,eld->lnd", own, self.directions)  # [L, n, d]
         return dict(zip(self.layers, map(_add, offsets), strict=True))
 
     def number(self, emotion: str) -> int:
@@ -183,6 +184,6 @@ def _mean_states(llm: FrozenLLM, texts: Sequence[str], layers: Sequence[int]) ->
 
 def _add(offset: Tensor) -> Edit:
     def add(states: Tensor) -> Tensor:
-        return states + offset[:, None].to(states.dtype)
+        return states + offset[:, None].to(states)
 
     return add

@@ -100,10 +100,12 @@ class FeedbackConnections(nn.Module):
             strength: `[n]` factor of the modulation; 0 changes nothing.
 
         Returns:
-            Maps hidden states `[n, t, d]` to steered ones.
+            Maps hidden states `[n, t, d]` to steered ones, on whatever device they are.
         """
-        scaled = (strength[:, None] * self.modulation(layer, signals))[:, None]  # [n, 1, d]
+        own = self.projections.device
+        modulation = self.modulation(layer, signals.to(own))
+        scaled = (strength.to(own)[:, None] * modulation)[:, None]  # [n, 1, d]
         if self.mode == "multiplicative":
-            return lambda states: states * (1.0 + scaled).to(states.dtype)
+            return lambda states: states * (1.0 + scaled).to(states)
         offset = scaled * self.deviations[self.layers.index(layer)]
-        return lambda states: states + offset.to(states.dtype)
+        return lambda states: states + offset.to(states)

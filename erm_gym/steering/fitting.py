@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -13,6 +13,8 @@ from torch.nn import functional
 from erm_gym.llm.edits import Edits
 from erm_gym.steering.feedback import FeedbackConnections, Mode
 from erm_gym.steering.pathways import AffectPathways
+from erm_gym.steering.reading import RatedStates
+from erm_gym.steering.signals import SteeringSignals
 from erm_gym.steering.upper import LowerStates, UpperLayers
 
 HELD_OUT = 0.1
@@ -110,9 +112,8 @@ def fit_pathways(
 
 def fit_feedback(
     pathways: AffectPathways,
-    upper: UpperLayers,
-    lower: LowerStates,
-    ratings: Tensor,
+    data: RatedStates,
+    signals: Mapping[str, SteeringSignals],
     *,
     layers: Sequence[int],
     mode: Mode = "multiplicative",
@@ -122,15 +123,15 @@ def fit_feedback(
 ) -> FeedbackConnections:
     """Trains feedback connections: what the pathways felt at a first pass is to help at a second.
 
-    Each text is steered by its own signals, at strength 1. The
-    pathways and layers that take part are drawn anew for every batch, so that none of them learns
-    to lean on another one that may later be left out. The LM and the pathways stay as they are.
+    Each text is steered as it will be in use: by the signal of the bin that the pathways put it
+    into, at strength 1. The pathways, layers and grid that take part are drawn anew for every
+    batch, so that none of them learns to lean on another one that may later be left out. The LM
+    and the pathways stay as they are.
 
     Args:
         pathways: Trained pathways, which read `upper.last`.
-        upper: The layers from the first steered one to that which the pathways read.
-        lower: States of N texts at `upper.first`.
-        ratings: `[N, 2]` their valence and arousal.
+        data: Rated texts, of which those are taken that are kept for this.
+        signals: Of each grid.
         layers: Numbers of the layers that are steered.
         mode: How the modulation acts.
         seed: Of the first weights, the order of the texts and what takes part.
@@ -138,20 +139,22 @@ def fit_feedback(
         progress: Told how many batches are done, of how many.
 
     Raises:
-        ValueError: If the pathways read another layer, or ratings and texts differ in number.
+        ValueError: If the pathways read another layer.
     """
-    if pathways.layer != upper.last or len(ratings) != len(lower.rows):
+    upper, lower = data.upper, data.lower
+    if pathways.layer != upper.last:
         raise ValueError(
-            f"the pathways read layer {pathways.layer} and the blocks end at {upper.last}; there "
-            f"are {len(lower.rows)} texts and {len(ratings)} ratings"
+            f"the pathways read layer {pathways.layer} and the blocks end at {upper.last}"
         )
     hidden_size = lower.rows[0].shape[1]
-    made = FeedbackConnections(hidden_size, layers, mode=mode, seed=seed)
+    made = FeedbackConnections(hidden_size, layers, mode=mode, seed=seed).to(upper.device)
+    pathways = pathways.to(upper.device)
     with torch.no_grad():
         states, deviations = _first_pass(upper, lower, layers)
         made.deviations.copy_(deviations)
-        signals = pathways(states).signals
-    wanted = pathways.standardised(ratings)
+        seen = pathways.spread(pathways(states).ratings)  # [N, 2]
+        felt = torch.stack([one.of(one.grid.of(seen)) for one in signals.values()])
+        wanted = pathways.standardised(data.lower_ratings.to(seen))
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(made.parameters(), lr=FEEDBACK_RATE)
     batches = list(lower.batches(FEEDBACK_TOKENS))
@@ -160,7 +163,8 @@ def fit_feedback(
             rows = batches[number]
             part = _some(2, len(rows), generator)  # [n, 2] pathways that steer each text
             where = _some(len(layers), 1, generator)[0]  # [L] layers that are steered
-            own = signals[rows] * part[..., None]
+            grid = int(torch.randint(len(felt), (1,), generator=generator))
+            own = felt[grid, rows] * part[..., None]
             strength = torch.ones(len(rows))
             edits = {
                 layer: made.edit(layer, own, strength)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from erm_gym.steering.binning import Binning, find_binning
+from erm_gym.steering.binning import Binning
 from erm_gym.steering.feedback import PATHWAYS
 
 MIN_SAMPLES = 15
@@ -42,8 +43,8 @@ class Correlation:
 class SteeringSignals:
     """Mean activation of each bin, in the centred and whitened form that pathways give."""
 
-    binning: str
-    """Name of the grid."""
+    grid: Binning
+    """Where the borders of the bins are."""
     means: Tensor
     """`[bins, 2, 128]` float32 of the valence and the arousal path; 0 where there are no texts."""
     counts: Tensor
@@ -74,20 +75,19 @@ class SteeringSignals:
         Raises:
             SignalError: If a signal is constant, so that nothing correlates with it.
         """
-        grid = find_binning(self.binning)
         rows = self.usable.nonzero().flatten().tolist()
-        found = []
+        labels, found = self.grid.labels, []
         for number, pathway in enumerate(PATHWAYS):
             own = self.means[rows, number].double()
-            flat = [grid.labels[row] for row, one in zip(rows, own, strict=True) if one.std() == 0]
+            flat = [labels[row] for row, one in zip(rows, own, strict=True) if one.std() == 0]
             if flat:
                 raise SignalError(f"the {pathway} signal of {'; '.join(flat)} is constant")
             r = torch.corrcoef(own) if len(rows) > 1 else torch.ones(1, 1)
             found += [
                 Correlation(
                     pathway=pathway,
-                    one=grid.labels[rows[i]],
-                    other=grid.labels[rows[j]],
+                    one=labels[rows[i]],
+                    other=labels[rows[j]],
                     r=float(r[i, j]),
                 )
                 for i in range(len(rows))
@@ -116,14 +116,14 @@ class SteeringSignals:
     def save(self, folder: Path) -> None:
         """Writes `signals-NAME.safetensors` and a `.json` with what is to be read, each whole."""
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"signals-{self.binning}.safetensors"
+        path = folder / f"signals-{self.grid.name}.safetensors"
         about = {
-            "binning": self.binning,
+            "grid": asdict(self.grid),
             "min_samples": self.min_samples,
             "bins": {
                 label: {"texts": int(count), "usable": bool(enough)}
                 for label, count, enough in zip(
-                    find_binning(self.binning).labels, self.counts, self.usable, strict=True
+                    self.grid.labels, self.counts, self.usable, strict=True
                 )
             },
         }
@@ -146,10 +146,11 @@ class SteeringSignals:
             about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
             with safe_open(path, framework="pt") as file:
                 means, counts = file.get_tensor("means"), file.get_tensor("counts")
-            if about["binning"] != binning or len(means) != find_binning(binning).bins:
+            grid = Binning(**{field: _tuple(value) for field, value in about["grid"].items()})
+            if grid.name != binning or len(means) != grid.bins:
                 raise ValueError("it belongs to another grid")
             return cls(
-                binning=binning,
+                grid=grid,
                 means=means,
                 counts=counts,
                 min_samples=int(about["min_samples"]),
@@ -162,20 +163,19 @@ class SteeringSignals:
 
 
 def extract_signals(
-    activations: Tensor, ratings: Tensor, binning: str, *, min_samples: int = MIN_SAMPLES
+    activations: Tensor, ratings: Tensor, grid: Binning, *, min_samples: int = MIN_SAMPLES
 ) -> SteeringSignals:
     """Averages activations by bin.
 
     Args:
         activations: `[N, 2, 128]` signals of training texts, as `AffectPathways` gives them.
         ratings: `[N, 2]` their true valence and arousal, standardised.
-        binning: Name of the grid.
+        grid: Where the borders of the bins are.
         min_samples: Texts that make a bin usable, at least 1.
 
     Raises:
         ValueError: If shapes do not fit, or a number is out of range.
     """
-    grid: Binning = find_binning(binning)
     if min_samples < 1:
         raise ValueError(f"min_samples must be at least 1, got {min_samples}")
     if not len(activations) or len(activations) != len(ratings):
@@ -185,8 +185,13 @@ def extract_signals(
     counts = torch.bincount(bins, minlength=grid.bins)
     sums = torch.zeros(grid.bins, *activations.shape[1:]).index_add_(0, bins, activations)
     return SteeringSignals(
-        binning=binning,
+        grid=grid,
         means=sums / counts.clamp(min=1)[:, None, None],
         counts=counts,
         min_samples=min_samples,
     )
+
+
+def _tuple(value: Any) -> Any:
+    """JSON's lists as the tuples that they were."""
+    return tuple(value) if isinstance(value, list) else value

@@ -83,6 +83,11 @@ class UpperLayers:
         self._blocks = list(blocks_of(llm.model))[first:last]
         self._rotary = llm.model.base_model.rotary_emb
 
+    @property
+    def device(self) -> torch.device:
+        """Where the blocks are."""
+        return self._llm.device
+
     def read(self, texts: Sequence[str]) -> LowerStates:
         """Hidden states of texts at `first`, each behind the model's first token.
 

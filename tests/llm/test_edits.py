@@ -130,5 +130,8 @@ def test_models_that_are_no_llamas_are_edited_too() -> None:
 @pytest.mark.parametrize("layer", [0, 5])
 def test_layers_that_are_not_there_are_errors(layer: int) -> None:
     expected = pytest.raises(ValueError, match=f"layers 1 to 4 can be edited; {layer}")
+    for forward in (LlamaForward, TransformersForward):
+        with expected:
+            read(forward(build_tiny_model(), 2, 64), {layer: doubled})
     with expected, hooked(build_tiny_model(), {layer: doubled}):
         pass

@@ -21,9 +21,7 @@ def llm() -> FrozenLLM:
 
 @pytest.fixture(scope="module")
 def steering(llm: FrozenLLM) -> AffectSteering:
-    return AffectSteering.fit(
-        llm, TEXTS, RATINGS, head_layer=3, target_layers=(1, 2), feedback_texts=30
-    )
+    return AffectSteering.fit(llm, TEXTS, RATINGS, head_layer=3, target_layers=(1, 2))
 
 
 def config(strength: float, **changes: object) -> SteeringConfig:
@@ -54,6 +52,38 @@ def test_bins_with_too_few_texts_do_not_steer(steering: AffectSteering) -> None:
 def test_layers_without_feedback_are_an_error(steering: AffectSteering) -> None:
     with pytest.raises(SteeringError, match=r"layers \[3\] cannot be steered; \(1, 2\) can"):
         steering.steered(TEXTS[:1], config(1.0, target_layers=(3,)))
+
+
+def test_rows_are_steered_towards_bins_of_their_own(
+    llm: FrozenLLM, steering: AffectSteering
+) -> None:
+    """A bin's edit is that of its mean signal."""
+    own = steering.signals["9-bin"]
+    labels = ["negative, weak", "positive, strong"]
+    settings = config(2.0, min_samples=5)
+    states = torch.randn(2, 3, llm.hidden_size, generator=torch.Generator().manual_seed(0))
+    edited = steering.edits_towards(labels, settings)[1](states)
+    for row, label in enumerate(labels):
+        means = own.means[own.grid.labels.index(label)][None]
+        expected = steering.feedback.edit(1, means, torch.tensor([2.0]))(states[row : row + 1])
+        torch.testing.assert_close(edited[row : row + 1], expected)
+    assert not torch.allclose(edited[0] / states[0], edited[1] / states[1])
+    assert steering.edits_towards(labels, config(0.0)) == {}
+
+
+def test_bins_that_cannot_be_steered_towards_are_errors(steering: AffectSteering) -> None:
+    with pytest.raises(SteeringError, match=r"positive, strong; did you mean 'positive, weak'"):
+        steering.edits_towards(["positive, weakly"], config(1.0))
+    with pytest.raises(SteeringError, match=r"has \d+ training texts, and min_samples is 1000"):
+        steering.edits_towards(["positive, weak"], config(1.0, min_samples=1000))
+
+
+def test_thresholds_are_the_users(llm: FrozenLLM, tmp_path: Path) -> None:
+    made = AffectSteering.fit(llm, TEXTS, RATINGS, head_layer=3, target_layers=(2,), threshold=0.5)
+    made.save(tmp_path)
+    loaded = AffectSteering.load(tmp_path, llm)
+    assert loaded.signals["9-bin"].grid.thresholds == (-0.5, 0.5)
+    assert loaded.signals["25-bin"].grid.thresholds == (-1.0, -0.5, 0.5, 1.0)
 
 
 def test_what_was_saved_is_loaded(llm: FrozenLLM, steering: AffectSteering, tmp_path: Path) -> None:

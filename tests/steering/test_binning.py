@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from erm_gym.steering import BINNINGS, Binning, find_binning
+from erm_gym.steering import BINNINGS, Binning, grids
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from erm_gym.steering import BINNINGS, Binning, find_binning
     ],
 )
 def test_nine_bins(valence: float, arousal: float, label: str) -> None:
-    grid = find_binning("9-bin")
+    grid = BINNINGS["9-bin"]
     [number] = grid.of(torch.tensor([[valence, arousal]])).tolist()
     assert grid.labels[number] == label
 
@@ -37,17 +37,18 @@ def test_twenty_five_bins_refine_the_nine() -> None:
 
 def test_float32_and_float64_agree_on_borders() -> None:
     """0.3 in float32 is above 0.3 in float64."""
-    grid = find_binning("9-bin")
+    grid = BINNINGS["9-bin"]
     assert grid.of(torch.tensor([[0.3, 0.3]])).tolist() == [4]
     assert grid.of(torch.tensor([[0.3, 0.3]], dtype=torch.float64)).tolist() == [4]
 
 
 def test_errors() -> None:
     with pytest.raises(ValueError, match="not finite"):
-        find_binning("9-bin").of(torch.tensor([[0.0, float("nan")]]))
-    with pytest.raises(ValueError, match=r"there are 9-bin, 25-bin; did you mean '9-bin'"):
-        find_binning("9bin")
+        BINNINGS["9-bin"].of(torch.tensor([[0.0, float("nan")]]))
+    for threshold in (0.0, 1.0, float("nan")):
+        with pytest.raises(ValueError, match="threshold must be above 0 and below 1"):
+            grids(threshold)
     with pytest.raises(ValueError, match="rise"):
-        Binning(thresholds=(1.0, 0.0), valences=("a", "b", "c"), arousals=("a", "b", "c"))
+        Binning(name="x", thresholds=(1.0, 0.0), valences=("a", "b", "c"), arousals=("a", "b", "c"))
     with pytest.raises(ValueError, match="2 thresholds need 3 names"):
-        Binning(thresholds=(0.0, 1.0), valences=("a", "b"), arousals=("a", "b", "c"))
+        Binning(name="x", thresholds=(0.0, 1.0), valences=("a", "b"), arousals=("a", "b", "c"))

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from erm_gym.steering import Approach, SteeringConfig, SteeringError
-from erm_gym.steering.config import masked
+from erm_gym.steering import BINNINGS, Approach, SteeringConfig, SteeringError, SteeringSignals
+from erm_gym.steering.config import choose_signals
 
 
 @pytest.mark.parametrize(
@@ -64,4 +64,11 @@ def test_strengths_above_five_warn() -> None:
     ],
 )
 def test_approaches_leave_pathways_out(approach: Approach, expected: list[float]) -> None:
-    assert masked(approach, torch.ones(1, 2, 4))[0, :, 0].tolist() == expected
+    counts = torch.full((9,), 20)
+    counts[1] = 15
+    signals = SteeringSignals(
+        grid=BINNINGS["9-bin"], means=torch.ones(9, 2, 4), counts=counts, min_samples=1
+    )
+    config = SteeringConfig(approach=approach, target_layers=(2,), min_samples=16)
+    found = choose_signals(config, signals, torch.tensor([0, 1]))
+    assert found[:, :, 0].tolist() == [expected, [0.0, 0.0]]  # the second bin has too few texts

@@ -10,9 +10,13 @@ import torch
 
 from erm_gym.llm import FrozenLLM, load_llm
 from erm_gym.steering import (
+    BINNINGS,
     AffectPathways,
     FeedbackConnections,
+    RatedStates,
+    SteeringSignals,
     UpperLayers,
+    extract_signals,
     fit_feedback,
     fit_pathways,
 )
@@ -90,14 +94,21 @@ def llm() -> FrozenLLM:
 def fitted(llm: FrozenLLM, seed: int) -> tuple[AffectPathways, FeedbackConnections]:
     texts = [f"{'good' if number % 2 else 'bad'} number {number}" for number in range(40)]
     ratings = torch.tensor([[float(number % 2), float(number % 3)] for number in range(40)])
-    upper = UpperLayers(llm, 1, 3)
-    lower = upper.read(texts)
-    with torch.no_grad():
-        states = torch.cat([upper.pooled(lower, [row], {}) for row in range(40)])
-    pathways = fit_pathways(states, ratings, 3, seed=0, epochs=3)
+    data = RatedStates.read(UpperLayers(llm, 1, 3), texts, ratings)
+    pathways = fit_pathways(data.states, data.ratings, 3, seed=0, epochs=3)
     return pathways, fit_feedback(
-        pathways, upper, lower, ratings, layers=(1, 2), seed=seed, epochs=1
+        pathways, data, signals_of(pathways, data), layers=(1, 2), seed=seed, epochs=1
     )
+
+
+def signals_of(pathways: AffectPathways, data: RatedStates) -> dict[str, SteeringSignals]:
+    with torch.no_grad():
+        activations = pathways(data.states).signals
+    rated = pathways.standardised(data.ratings)
+    return {
+        name: extract_signals(activations, rated, grid, min_samples=1)
+        for name, grid in BINNINGS.items()
+    }
 
 
 def test_feedback_learns_and_leaves_lm_and_pathways_as_they_were(llm: FrozenLLM) -> None:
@@ -115,22 +126,39 @@ def test_feedback_learns_and_leaves_lm_and_pathways_as_they_were(llm: FrozenLLM)
 
 def test_deviations_are_those_of_the_layers_token_states(llm: FrozenLLM) -> None:
     texts = ["one text", "another one, which is longer"] * 20
-    upper = UpperLayers(llm, 1, 3)
-    lower = upper.read(texts)
     ratings = torch.arange(80.0).view(40, 2)
-    states = torch.randn(40, llm.hidden_size, generator=torch.Generator().manual_seed(0))
-    pathways = fit_pathways(states, ratings, 3, seed=0, epochs=1)
-    made = fit_feedback(pathways, upper, lower, ratings, layers=(1,), seed=0, epochs=0)
-    own = torch.cat([row[1:] for row in lower.rows])
+    data = RatedStates.read(UpperLayers(llm, 1, 3), texts, ratings)
+    pathways = fit_pathways(data.states, data.ratings, 3, seed=0, epochs=1)
+    signals = signals_of(pathways, data)
+    made = fit_feedback(pathways, data, signals, layers=(1,), seed=0, epochs=0)
+    own = torch.cat([row[1:] for row in data.lower.rows])
     torch.testing.assert_close(
         made.deviations[0], own.std(dim=0, correction=0), rtol=1e-3, atol=1e-5
     )
 
 
 def test_pathways_of_another_layer_are_an_error(llm: FrozenLLM) -> None:
-    upper = UpperLayers(llm, 1, 3)
-    lower = upper.read(["a"])
+    data = RatedStates.read(UpperLayers(llm, 1, 3), ["a", "b"], torch.zeros(2, 2))
     with pytest.raises(ValueError, match="read layer 2 and the blocks end at 3"):
-        fit_feedback(
-            AffectPathways(llm.hidden_size, 2), upper, lower, torch.zeros(1, 2), layers=(1,), seed=0
-        )
+        fit_feedback(AffectPathways(llm.hidden_size, 2), data, {}, layers=(1,), seed=0)
+
+
+def test_what_feedback_learns_from_is_kept_from_the_pathways_wherever_it_is_in_the_file(
+    llm: FrozenLLM,
+) -> None:
+    """Each text has a rating of its own, so that ratings tell texts apart."""
+    texts, ratings = [f"text {number}" for number in range(40)], torch.arange(80.0).view(40, 2)
+    upper = UpperLayers(llm, 1, 3)
+    data, same = (RatedStates.read(upper, texts, ratings) for _ in range(2))
+    others, kept = (set(own[:, 0].tolist()) for own in (data.ratings, data.lower_ratings))
+    assert (len(others), len(kept)) == (30, 10)
+    assert not others & kept
+    assert max(kept) > 40  # not the first ones
+    assert torch.equal(data.lower_ratings, same.lower_ratings)
+    with torch.no_grad():
+        row = int(data.lower_ratings[3, 0]) // 2
+        torch.testing.assert_close(data.lower.rows[3], upper.read([texts[row]]).rows[0])
+    with pytest.raises(ValueError, match="feedback_share"):
+        RatedStates.read(upper, texts, ratings, feedback_share=1.0)
+    with pytest.raises(ValueError, match="40 texts and 3 ratings"):
+        RatedStates.read(upper, texts, ratings[:3])

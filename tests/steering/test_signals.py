@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from erm_gym.steering import SignalError, SteeringSignals, extract_signals
+from erm_gym.steering import BINNINGS, SignalError, SteeringSignals, extract_signals
 
+GRID = BINNINGS["9-bin"]
 WEAK, MODERATE, STRONG = 0, 1, 2  # bins of negative valence
 
 
@@ -20,13 +21,13 @@ def signals(rows: dict[int, list[float]], counts: dict[int, int]) -> SteeringSig
         means[number] = torch.tensor(values)
     for number, count in counts.items():
         own[number] = count
-    return SteeringSignals(binning="9-bin", means=means, counts=own)
+    return SteeringSignals(grid=GRID, means=means, counts=own)
 
 
 def test_a_signal_is_the_mean_of_its_bin() -> None:
     activations = torch.tensor([1.0, 3.0, 10.0])[:, None, None].expand(3, 2, 4)
     ratings = torch.tensor([[-1.0, -1.0], [-1.0, -1.0], [1.0, 1.0]])
-    found = extract_signals(activations, ratings, "9-bin", min_samples=2)
+    found = extract_signals(activations, ratings, GRID, min_samples=2)
     assert found.counts.tolist() == [2, 0, 0, 0, 0, 0, 0, 0, 1]
     assert found.means[0].unique().tolist() == [2.0]
     assert found.means[8].unique().tolist() == [10.0]
@@ -86,6 +87,7 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     assert torch.equal(loaded.means, made.means)
     assert torch.equal(loaded.counts, made.counts)
     assert loaded.min_samples == made.min_samples
+    assert loaded.grid == made.grid
     assert '"negative, weak"' in (tmp_path / "signals-9-bin.json").read_text()
 
 
@@ -102,6 +104,6 @@ def test_files_that_were_cut_off_are_errors(tmp_path: Path, name: str) -> None:
 
 def test_wrong_numbers_are_errors() -> None:
     with pytest.raises(ValueError, match="min_samples"):
-        extract_signals(torch.zeros(1, 2, 3), torch.zeros(1, 2), "9-bin", min_samples=0)
+        extract_signals(torch.zeros(1, 2, 3), torch.zeros(1, 2), GRID, min_samples=0)
     with pytest.raises(ValueError, match="2 activations and 1 ratings"):
-        extract_signals(torch.zeros(2, 2, 3), torch.zeros(1, 2), "9-bin")
+        extract_signals(torch.zeros(2, 2, 3), torch.zeros(1, 2), GRID)

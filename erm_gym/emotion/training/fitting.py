@@ -18,7 +18,7 @@ from erm_gym.emotion.training.labels import all_targets
 from erm_gym.emotion.training.metrics import best_threshold
 from erm_gym.emotion.training.progress import Progress, no_progress
 from erm_gym.emotion.training.splits import split_rows
-from erm_gym.emotion.training.state_cache import StateCache, digest
+from erm_gym.emotion.training.state_cache import StateCache
 from erm_gym.emotion.training.supervised import (
     ERMTraining,
     SupervisedReport,
@@ -28,6 +28,7 @@ from erm_gym.emotion.training.supervised import (
 )
 from erm_gym.emotion.training.tonic import TonicReport, train_tonic
 from erm_gym.llm import FrozenLLM
+from erm_gym.llm.digest import digest
 
 VALIDATION_SHARE = 0.1
 """Share of the training texts that is held out."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from erm_gym.emotion.training.datasets import DataError
 from erm_gym.llm import FrozenLLM, LLMError, read_layers
+from erm_gym.llm.digest import digest
 
 TEXTS_AT_ONCE = 1024
 """Texts after which what was computed is counted as done."""
@@ -187,11 +187,3 @@ def _identify_weights(llm: FrozenLLM) -> str:
     """Tells apart models of one architecture: a few numbers of every tensor."""
     tensors = llm.model.state_dict().values()
     return digest(tensor.flatten()[:256].float().cpu().numpy().tobytes() for tensor in tensors)
-
-
-def digest(parts: Iterable[bytes]) -> str:
-    """Return 16 hexadecimal digits that tell some bytes from all others, for the name of a file."""
-    total = hashlib.sha256()
-    for part in parts:
-        total.update(part)
-    return total.hexdigest()[:16]

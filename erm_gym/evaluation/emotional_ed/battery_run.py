@@ -14,7 +14,7 @@ from erm_gym.agents.emotional_ed.patience import (
     towards_charger,
 )
 from erm_gym.evaluation.emotional_ed.experiment import Experiment, Figure, Scores
-from erm_gym.evaluation.emotional_ed.protocols import train_then_evaluate
+from erm_gym.evaluation.emotional_ed.protocols import means, train_then_evaluate
 
 ENV_ID = "ErmGym/BatteryRun-v0"
 
@@ -39,8 +39,7 @@ def run(
     trained, _ = train_then_evaluate(
         ENV_ID, seeds, channels, config, train=episodes, evaluate=0, limit_ends=True
     )
-    names = ("empty", "waypoints", "completed", "return")
-    return {name: trained[name].mean(axis=1) for name in names}
+    return means(trained, ("empty", "waypoints", "completed", "return"))
 
 
 EXPERIMENT = Experiment(

@@ -7,11 +7,11 @@ from functools import partial
 
 import numpy as np
 
-from erm_gym.agents.emotional_ed import Channel, QConfig, Transition
+from erm_gym.agents.emotional_ed import Channel, Transition
 from erm_gym.agents.emotional_ed.conflict import NoisyValues, Standoff, Weighed
 from erm_gym.agents.emotional_ed.forms import Exploration, LearningGain, RankPreserving
-from erm_gym.evaluation.emotional_ed.experiment import Arm, Experiment, Figure, Scores
-from erm_gym.evaluation.emotional_ed.protocols import train_then_evaluate
+from erm_gym.evaluation.emotional_ed.experiment import Arm, Experiment, Figure
+from erm_gym.evaluation.emotional_ed.protocols import evaluated_means
 
 ENV_ID = "ErmGym/Conflict-v0"
 
@@ -55,34 +55,7 @@ def balanced() -> list[Channel]:
     return [Channel(Standoff(), influences)]
 
 
-def run(
-    seeds: Sequence[int],
-    channels: Callable[[], Sequence[Channel]],
-    *,
-    train: int = 300,
-    evaluate: int = 100,
-) -> Scores:
-    """Trains, then evaluates at epsilon .05 without learning.
-
-    Args:
-        seeds: One per row.
-        channels: Makes the channels.
-        train: Episodes of training.
-        evaluate: Episodes of evaluation.
-    """
-    config = QConfig(ties="first")
-    _, evaluated = train_then_evaluate(
-        ENV_ID,
-        seeds,
-        channels,
-        config,
-        train=train,
-        evaluate=evaluate,
-        epsilon=0.05,
-        limit_ends=True,
-    )
-    names = ("risky", "safe_first", "risky_first", "near", "return")
-    return {name: evaluated[name].mean(axis=1) for name in names}
+run = partial(evaluated_means, ENV_ID, ("risky", "safe_first", "risky_first", "near", "return"))
 
 
 def _arm(channels: Callable[[], Sequence[Channel]]) -> Arm:

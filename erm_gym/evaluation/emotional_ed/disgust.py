@@ -20,7 +20,7 @@ from erm_gym.agents.emotional_ed.learner import Ties
 from erm_gym.agents.emotional_ed.shaping import Shaping
 from erm_gym.envs.classic.contamination import SIZE
 from erm_gym.evaluation.emotional_ed.experiment import Experiment, Figure, Scores
-from erm_gym.evaluation.emotional_ed.protocols import train_then_evaluate
+from erm_gym.evaluation.emotional_ed.protocols import evaluated_means, means, train_then_evaluate
 
 ENV_ID = "ErmGym/Contamination-v0"
 EPISODES = 100
@@ -79,40 +79,11 @@ def run(
     trained, _ = train_then_evaluate(
         ENV_ID, seeds, channels, config, train=episodes, evaluate=0, limit_ends=True
     )
-    return {
-        "touches": trained["touches"].sum(axis=1),
-        "return": np.asarray(trained["return"].mean(axis=1)),
-        "goal": np.asarray(trained["goal"].mean(axis=1)),
-    }
+    return {"touches": trained["touches"].sum(axis=1), **means(trained, ("return", "goal"))}
 
 
-def run_first(
-    seeds: Sequence[int], channels: Makes, *, train: int = 300, evaluate: int = 100
-) -> Scores:
-    """The first version: the statistics, evaluated at epsilon .05 without learning.
-
-    Args:
-        seeds: One per row.
-        channels: Makes the channels.
-        train: Episodes of training.
-        evaluate: Episodes of evaluation.
-
-    Returns:
-        `touches`, `near` and `return`, means over the episodes of the evaluation.
-    """
-    _, evaluated = train_then_evaluate(
-        ENV_ID,
-        seeds,
-        channels,
-        QConfig(ties="first"),
-        train=train,
-        evaluate=evaluate,
-        epsilon=0.05,
-        limit_ends=True,
-    )
-    return {name: evaluated[name].mean(axis=1) for name in ("touches", "near", "return")}
-
-
+run_first = partial(evaluated_means, ENV_ID, ("touches", "near", "return"))
+"""The first version: the statistics."""
 FIRST = Experiment(
     number="9 V1",
     name="disgust-scaling",

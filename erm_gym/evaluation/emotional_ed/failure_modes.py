@@ -13,7 +13,7 @@ from erm_gym.agents.emotional_ed.failure_modes import BlockedBoost, Conflict, Si
 from erm_gym.agents.emotional_ed.fear import ProximityFear
 from erm_gym.agents.emotional_ed.forms import Exploration, LearningGain
 from erm_gym.evaluation.emotional_ed.experiment import Experiment, Figure, Scores
-from erm_gym.evaluation.emotional_ed.protocols import train_then_evaluate
+from erm_gym.evaluation.emotional_ed.protocols import EVALUATION_EPSILON, means, train_then_evaluate
 
 RING_ID, WALL_ID = "ErmGym/FearRing-v0", "ErmGym/BlockedWay-v0"
 SEEDS = 30
@@ -71,12 +71,11 @@ def run(
         QConfig(ties="first"),
         train=train,
         evaluate=evaluate,
-        epsilon=0.05,
+        epsilon=EVALUATION_EPSILON,
         learning=True,
         limit_ends=True,
     )
-    names = [name for name in evaluated if name != "scares"]
-    return {name: evaluated[name].mean(axis=1) for name in names}
+    return means(evaluated, [name for name in evaluated if name != "scares"])
 
 
 SHORT = {"train": 10, "evaluate": 3}

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import numpy as np
-
 from erm_gym.agents.emotional_ed import Channel, QConfig
 from erm_gym.agents.emotional_ed.fear import ProximityFear
 from erm_gym.agents.emotional_ed.fear_agents import more_from_losses
 from erm_gym.agents.emotional_ed.forms import LearningGain, RankPreserving
 from erm_gym.evaluation.emotional_ed.experiment import Experiment, Figure, Scores
-from erm_gym.evaluation.emotional_ed.protocols import train_then_evaluate
+from erm_gym.evaluation.emotional_ed.protocols import EVALUATION_EPSILON, means, train_then_evaluate
 
 ENV_ID = "ErmGym/FearGrid-v0"
 
@@ -27,12 +25,9 @@ def run(seeds: Sequence[int], channels: Callable[[], Sequence[Channel]]) -> Scor
     """200 episodes, then 50 with epsilon .05 and no learning."""
     config = QConfig(ties="first")
     _, evaluated = train_then_evaluate(
-        ENV_ID, seeds, channels, config, train=200, evaluate=50, epsilon=0.05
+        ENV_ID, seeds, channels, config, train=200, evaluate=50, epsilon=EVALUATION_EPSILON
     )
-    return {
-        "min_threat_distance": evaluated["min_threat_distance"].mean(axis=1),
-        "return": np.asarray(evaluated["return"].mean(axis=1)),
-    }
+    return means(evaluated, ("min_threat_distance", "return"))
 
 
 EXPERIMENT = Experiment(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 
-from erm_gym.agents.emotional_ed import Channel, Context, QConfig, Transition
+from erm_gym.agents.emotional_ed import Channel, Context, Transition
 from erm_gym.agents.emotional_ed.anger import Anger
 from erm_gym.agents.emotional_ed.fear import ProximityFear
 from erm_gym.agents.emotional_ed.forms import LearningGain, RankReversing, ScaledBest
@@ -17,8 +16,8 @@ from erm_gym.agents.emotional_ed.goal_regret import (
     RememberedRegret,
 )
 from erm_gym.agents.emotional_ed.integrated_agents import scaled_up
-from erm_gym.evaluation.emotional_ed.experiment import Experiment, Figure, Scores
-from erm_gym.evaluation.emotional_ed.protocols import train_then_evaluate
+from erm_gym.evaluation.emotional_ed.experiment import Experiment, Figure
+from erm_gym.evaluation.emotional_ed.protocols import evaluated_means
 
 ENV_ID = "ErmGym/Integration-v0"
 
@@ -50,34 +49,9 @@ def integrated(fear: float, anger: float, regret: float) -> list[Channel]:
     ]
 
 
-def run(
-    seeds: Sequence[int],
-    channels: Callable[[], Sequence[Channel]],
-    *,
-    train: int = 200,
-    evaluate: int = 50,
-) -> Scores:
-    """Trains, then counts at epsilon .05 which goal an episode ends at.
-
-    Args:
-        seeds: One per row.
-        channels: Makes the channels.
-        train: Episodes of training.
-        evaluate: Episodes of evaluation.
-    """
-    config = QConfig(ties="first")
-    _, evaluated = train_then_evaluate(
-        ENV_ID,
-        seeds,
-        channels,
-        config,
-        train=train,
-        evaluate=evaluate,
-        epsilon=0.05,
-        limit_ends=True,
-    )
-    names = ("risky", "safe", "walled", "truncated", "wall_hits", "return")
-    return {name: evaluated[name].mean(axis=1) for name in names}
+NAMES = ("risky", "safe", "walled", "truncated", "wall_hits", "return")
+"""Which goal an episode ends at, and what it took."""
+run = partial(evaluated_means, ENV_ID, NAMES, train=200, evaluate=50)
 
 
 EXPERIMENT = Experiment(

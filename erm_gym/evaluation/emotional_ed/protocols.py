@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from gymnasium.vector import VectorEnv
 
 from erm_gym.agents.emotional_ed import Channel, QConfig, QLearner
+from erm_gym.agents.emotional_ed.learner import Ties
 from erm_gym.evaluation.classic_runs import (
     Episodes,
     make_rows,
@@ -15,7 +17,10 @@ from erm_gym.evaluation.classic_runs import (
     number_of_states,
     play,
 )
+from erm_gym.evaluation.emotional_ed.experiment import Scores
 
+EVALUATION_EPSILON = 0.05
+"""Probability of a random action where most of the originals evaluate."""
 EVALUATION_SEED = 1_000_000
 """Added to the seeds of the environment where an agent is evaluated."""
 
@@ -86,3 +91,48 @@ def train_then_evaluate(
         limit_ends=limit_ends,
     )
     return trained, evaluated
+
+
+def means(episodes: Episodes, names: Iterable[str]) -> Scores:
+    """Mean of each measure over a row's episodes."""
+    return {name: np.asarray(episodes[name].mean(axis=1)) for name in names}
+
+
+def evaluated_means(
+    env_id: str,
+    names: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    channels: Callable[[], Sequence[Channel]],
+    train: int = 300,
+    evaluate: int = 100,
+    ties: Ties = "first",
+    learning: bool = False,
+) -> Scores:
+    """Trains, then evaluates at epsilon .05: how most of the originals make their statistics.
+
+    Args:
+        env_id: A classic environment.
+        names: Of measures.
+        seeds: One per row.
+        channels: Makes the channels.
+        train: Episodes of training.
+        evaluate: Episodes of evaluation.
+        ties: Of equally good actions.
+        learning: Whether learning goes on in the evaluation, as in some of the originals.
+
+    Returns:
+        Mean of each measure over the episodes of the evaluation.
+    """
+    _, evaluated = train_then_evaluate(
+        env_id,
+        seeds,
+        channels,
+        QConfig(ties=ties),
+        train=train,
+        evaluate=evaluate,
+        epsilon=EVALUATION_EPSILON,
+        learning=learning,
+        limit_ends=True,
+    )
+    return means(evaluated, names)

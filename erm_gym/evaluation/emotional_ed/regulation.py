@@ -10,14 +10,13 @@ import numpy as np
 from erm_gym.agents.emotional_ed import Channel, Emotion, QConfig, Transition
 from erm_gym.agents.emotional_ed.fear import ProximityFear
 from erm_gym.agents.emotional_ed.forms import LearningGain, RankPreserving, ScaledBest
-from erm_gym.agents.emotional_ed.learner import Ties
 from erm_gym.agents.emotional_ed.regulation import (
     PlaceRegulated,
     StrategyRegulated,
     TypeRegulated,
 )
 from erm_gym.evaluation.emotional_ed.experiment import Experiment, Figure, Scores
-from erm_gym.evaluation.emotional_ed.protocols import train_then_evaluate
+from erm_gym.evaluation.emotional_ed.protocols import evaluated_means, means, train_then_evaluate
 
 ENV_ID = "ErmGym/Regulation-v0"
 METRICS = ("return", "fake", "real", "goal")
@@ -48,41 +47,9 @@ def second_version(emotion: Callable[[], Emotion]) -> list[Channel]:
     return [Channel(emotion(), [ScaledBest(factor=0.5, threshold=0.2)])]
 
 
-def run(
-    seeds: Sequence[int],
-    channels: Makes,
-    *,
-    ties: Ties = "first",
-    learning: bool = False,
-    train: int = 500,
-    evaluate: int = 100,
-) -> Scores:
-    """The first version: training, and then evaluation at epsilon .05.
-
-    Args:
-        seeds: One per row.
-        channels: Makes the channels.
-        ties: Of equally good actions.
-        learning: Whether learning goes on in the evaluation, as in the demonstration.
-        train: Episodes of training.
-        evaluate: Episodes of evaluation.
-
-    Returns:
-        `return`, and the shares of episodes with the fake threat's reward, on the real one's cell,
-        and to the goal.
-    """
-    _, evaluated = train_then_evaluate(
-        ENV_ID,
-        seeds,
-        channels,
-        QConfig(ties=ties),
-        train=train,
-        evaluate=evaluate,
-        epsilon=0.05,
-        learning=learning,
-        limit_ends=True,
-    )
-    return {name: evaluated[name].mean(axis=1) for name in METRICS}
+run = partial(evaluated_means, ENV_ID, METRICS, train=500)
+"""The first version: `return`, and the shares of episodes with the fake threat's reward, on the
+real one's cell, and to the goal."""
 
 
 def run_second(seeds: Sequence[int], channels: Makes, *, episodes: int = 100) -> Scores:
@@ -106,7 +73,7 @@ def run_second(seeds: Sequence[int], channels: Makes, *, episodes: int = 100) ->
         limit_ends=True,
         version="V2",
     )
-    return {name: trained[name].mean(axis=1) for name in METRICS}
+    return means(trained, METRICS)
 
 
 UNREGULATED = partial(first_version, ProximityFear)

@@ -9,7 +9,7 @@ from erm_gym.agents.emotional_ed import Channel, QConfig, Transition
 from erm_gym.agents.emotional_ed.forms import ScaledBest
 from erm_gym.agents.emotional_ed.mood import MoodyExploration, MoodyRewards, TonicMood
 from erm_gym.evaluation.emotional_ed.experiment import Arm, Experiment, Figure, Scores
-from erm_gym.evaluation.emotional_ed.protocols import train_then_evaluate
+from erm_gym.evaluation.emotional_ed.protocols import means, train_then_evaluate
 
 ENV_ID = "ErmGym/Temporal-v0"
 FIRST, LAST = 100, 199
@@ -63,7 +63,7 @@ def run(
         evaluate=0,
         limit_ends=True,
     )
-    scores = {name: trained[name].mean(axis=1) for name in ("return", "harms", "bonuses")}
+    scores = means(trained, ("return", "harms", "bonuses"))
     moods = [each.emotion for each in made if isinstance(each.emotion, ReadMood)]
     count = LAST + 1 - FIRST
     mood = moods[0].sum / count if moods else 0.0 * scores["return"]

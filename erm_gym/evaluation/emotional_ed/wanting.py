@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from functools import partial
 
-from erm_gym.agents.emotional_ed import Channel, QConfig
+from erm_gym.agents.emotional_ed import Channel
 from erm_gym.agents.emotional_ed.forms import LearningGain, ScaledBest
 from erm_gym.agents.emotional_ed.wanting import hooked, liking, savoured, wanting
-from erm_gym.evaluation.emotional_ed.experiment import Experiment, Figure, Scores
-from erm_gym.evaluation.emotional_ed.protocols import train_then_evaluate
+from erm_gym.evaluation.emotional_ed.experiment import Experiment, Figure
+from erm_gym.evaluation.emotional_ed.protocols import evaluated_means
 
 ENV_ID = "ErmGym/WantingLiking-v0"
 
@@ -51,37 +50,9 @@ def learning_part() -> list[Channel]:
     return [Channel(wanting(), [LearningGain(hooked)])]
 
 
-def run(
-    seeds: Sequence[int],
-    channels: Callable[[], Sequence[Channel]],
-    *,
-    train: int = 300,
-    evaluate: int = 100,
-) -> Scores:
-    """Trains, then evaluates at epsilon .05 without learning.
-
-    Args:
-        seeds: One per row.
-        channels: Makes the channels.
-        train: Episodes of training.
-        evaluate: Episodes of evaluation.
-
-    Returns:
-        Shares of the episodes in which the `wanted`, `liked` and `regular` item was eaten, and the
-        mean `return`.
-    """
-    _, evaluated = train_then_evaluate(
-        ENV_ID,
-        seeds,
-        channels,
-        QConfig(ties="first"),
-        train=train,
-        evaluate=evaluate,
-        epsilon=0.05,
-        limit_ends=True,
-    )
-    names = ("wanted", "liked", "regular", "return")
-    return {name: evaluated[name].mean(axis=1) for name in names}
+NAMES = ("wanted", "liked", "regular", "return")
+"""Shares of the episodes in which each item was eaten, and the return."""
+run = partial(evaluated_means, ENV_ID, NAMES)
 
 
 EXPERIMENT = Experiment(

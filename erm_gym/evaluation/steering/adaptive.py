@@ -30,7 +30,7 @@ from erm_gym.evaluation.statistics import (
 from erm_gym.evaluation.storage import read_results, write_json
 from erm_gym.feedback import PromptPool, load_prompts
 from erm_gym.llm import FrozenLLM
-from erm_gym.steering import ContrastiveDirections
+from erm_gym.steering import ContrastiveDirections, FittedSteering
 
 FILE = "adaptive.json"
 ENV = "erm_gym:ErmGym/EmotionControl-v0"
@@ -91,7 +91,11 @@ class Strengths(Protocol):
 
 
 class SteeringOnly(VectorActionWrapper):
-    """Leaves an agent the steering strength alone; the rest of its action stays 0."""
+    """Leaves an agent the steering strength alone; the rest of its action stays 0.
+
+    A reply that reaches the most tokens ends there for good: the user's feedback is given, and
+    nothing that an agent could hope for comes behind it.
+    """
 
     def __init__(self, env: VectorEnv) -> None:
         """Wraps.
@@ -109,6 +113,11 @@ class SteeringOnly(VectorActionWrapper):
             )
         self.single_action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
         self.action_space = gym.vector.utils.batch_space(self.single_action_space, env.num_envs)
+
+    def step(self, actions: Any) -> Any:
+        """Writes on; a reply that was cut off counts as ended."""
+        observations, rewards, terminated, truncated, infos = super().step(actions)
+        return observations, rewards, terminated | truncated, np.zeros_like(truncated), infos
 
     def actions(self, actions: Any) -> Any:
         """The whole actions `[B, 9]` for strengths `[B, 1]`."""
@@ -135,35 +144,41 @@ def learn_strength(
 
     Returns:
         The config; `tried`, mean score of each fixed strength on training prompts; `agents`, by
-        name: score with its 95% interval over prompts and seeds, mean strength, and for fixed ones
-        how probably the adaptive agent is better; and a verdict.
+        name: score with its 95% interval over prompts and seeds, the mean strength of its replies
+        and their standard deviation, and for fixed ones how probably the adaptive agent is better;
+        and a verdict.
 
     Raises:
         RunError: If the folder holds results of other settings.
         RunInterrupted: If it was stopped; what was finished is kept.
+        ValueError: If there is no direction of the emotion.
     """
+    directions.number(config.emotion)
     path = out / FILE
-    asked = {**asdict(config), "llm": llm.fingerprint, "layers": list(directions.layers)}
+    asked = {
+        **asdict(config),
+        "llm": llm.fingerprint,
+        "dtype": str(llm.dtype).removeprefix("torch."),
+        "steering": FittedSteering(directions=directions).about(),
+    }
     results = read_results(path, asked)
     results.setdefault("parts", {})
     held_out = choose_prompts(load_prompts("default").split("test"), config.evaluation_prompts)
     parts = [f"tried {one:g}" for one in config.fixed]
-    parts += [f"{ADAPTIVE} {seed}" for seed in config.seeds]
+    parts += [f"{who} {seed}" for who in (ADAPTIVE, UNSTEERED, FIXED) for seed in config.seeds]
+    run = _Run(llm, directions, config, held_out, results["parts"])
     try:
         for number, part in enumerate(parts):
             if part not in results["parts"]:
-                run = _Run(llm, directions, config, held_out)
                 results["parts"][part] = run.part(part)
                 write_json(path, results)
-            progress(part, number + 1, len(parts) + 1)
-        if "agents" not in results:
-            results |= _judge(results["parts"], _Run(llm, directions, config, held_out))
-            write_json(path, results)
-        progress("held-out prompts", len(parts) + 1, len(parts) + 1)
+            progress(part, number + 1, len(parts))
     except KeyboardInterrupt as error:
         raise RunInterrupted(
             f"stopped; finished parts are kept in {path}; give the same command to go on"
         ) from error
+    results |= _judge(run)
+    write_json(path, results)
     return results
 
 
@@ -186,9 +201,11 @@ class _Run:
         directions: ContrastiveDirections,
         config: AdaptiveConfig,
         held_out: PromptPool,
+        parts: dict[str, Any],
     ) -> None:
         self.config = config
         self.held_out = held_out
+        self.parts = parts
         self._options = {
             "llm": llm,
             "user": config.user,
@@ -204,14 +221,28 @@ class _Run:
         return SteeringOnly(gym.make_vec(ENV, num_envs=rows, **{**self._options, **options}))
 
     def part(self, name: str) -> dict[str, Any]:
-        """Tries a fixed strength on training prompts, or learns one and plays held-out prompts."""
+        """Tries a fixed strength on training prompts, or plays held-out prompts under a seed."""
         kind, value = name.rsplit(" ", 1)
+        if kind == "tried":
+            count = max(2, self.config.episodes // len(self.config.fixed))
+            prompts = choose_prompts(load_prompts("default").split("train"), count)
+            return {"score": mean(self.play(self.fixed(float(value)), prompts, seed=1000).scores)}
+        seed = int(value)
         if kind == ADAPTIVE:
-            found = self.learn(int(value))
-            return {"scores": found.scores.tolist(), "strengths": found.strengths.tolist()}
-        count = max(2, self.config.episodes // len(self.config.fixed))
-        prompts = choose_prompts(load_prompts("default").split("train"), count)
-        return {"score": mean(self.play(self.fixed(float(value)), prompts, seed=1000).scores)}
+            choose = self.learn(seed)
+        else:
+            choose = self.fixed(0.0 if kind == UNSTEERED else self.best_fixed())
+        played = self.play(choose, self.held_out, seed=seed)
+        return {"scores": played.scores.tolist(), "strengths": played.strengths.tolist()}
+
+    def tried(self) -> dict[float, float]:
+        """Mean score of each fixed strength on training prompts."""
+        return {one: float(self.parts[f"tried {one:g}"]["score"]) for one in self.config.fixed}
+
+    def best_fixed(self) -> float:
+        """The fixed strength that did best there."""
+        tried = self.tried()
+        return max(tried, key=lambda one: tried[one])
 
     def fixed(self, strength: float) -> Strengths:
         """Always the same strength."""
@@ -247,8 +278,8 @@ class _Run:
             envs.close()
         return Played(scores=scores, strengths=strengths)
 
-    def learn(self, seed: int) -> Played:
-        """Trains an agent, then answers the held-out prompts with its best guess of strength."""
+    def learn(self, seed: int) -> Strengths:
+        """Trains an agent; what it gives back is its best guess of strength."""
         config = self.config
         envs = self.envs(config.num_envs, split="train")
         steps = 2 * math.ceil(config.max_new_tokens / config.tokens_per_action)
@@ -272,7 +303,7 @@ class _Run:
             actions, _ = agent.predict(wrapped.normalize_obs(observations), deterministic=True)
             return actions
 
-        return self.play(choose, self.held_out, seed=seed)
+        return choose
 
 
 class _Until(BaseCallback):
@@ -287,30 +318,26 @@ class _Until(BaseCallback):
         return self._left > 0
 
 
-def _judge(parts: dict[str, Any], run: _Run) -> dict[str, Any]:
+def _judge(run: _Run) -> dict[str, Any]:
     """Everybody on the held-out prompts, with the same seeds."""
-    config = run.config
-    tried = {one: float(parts[f"tried {one:g}"]["score"]) for one in config.fixed}
-    best = max(tried, key=lambda one: tried[one])
-    adaptive = [parts[f"{ADAPTIVE} {seed}"] for seed in config.seeds]
-    scores = np.array([one["scores"] for one in adaptive])  # [seeds, prompts]
-    found: dict[str, Any] = {
-        ADAPTIVE: {
-            "score": _interval(scores),
-            "strength": float(np.mean([one["strengths"] for one in adaptive])),
-            "spread": float(np.mean([np.std(one["strengths"]) for one in adaptive])),
-        }
-    }
-    for name, strength in ((f"{FIXED} ({best:g})", best), (UNSTEERED, 0.0)):
-        played = [run.play(run.fixed(strength), run.held_out, seed=seed) for seed in config.seeds]
-        own = np.array([one.scores for one in played])
+    best, seeds = run.best_fixed(), run.config.seeds
+    names = {ADAPTIVE: ADAPTIVE, FIXED: f"{FIXED} ({best:g})", UNSTEERED: UNSTEERED}
+    found: dict[str, Any] = {}
+    learned = np.array([run.parts[f"{ADAPTIVE} {seed}"]["scores"] for seed in seeds])
+    for who, name in names.items():
+        played = [run.parts[f"{who} {seed}"] for seed in seeds]
+        scores = np.array([one["scores"] for one in played])  # [seeds, prompts]
+        strengths = np.array([one["strengths"] for one in played])
         found[name] = {
-            "score": _interval(own),
-            "strength": strength,
-            "improvement": probability_of_improvement(scores, own, np.random.default_rng(0)),
+            "score": _interval(scores),
+            "strength": float(strengths.mean()),
+            "spread": float(strengths.std(axis=1).mean()),
         }
-    better = found[f"{FIXED} ({best:g})"]["improvement"]
-    return {"tried": tried, "agents": found, "verdict": _verdict(better)}
+        if who != ADAPTIVE:
+            rng = np.random.default_rng(0)
+            found[name]["improvement"] = probability_of_improvement(learned, scores, rng)
+    verdict = _verdict(found[names[FIXED]]["improvement"])
+    return {"tried": run.tried(), "agents": found, "verdict": verdict}
 
 
 def _verdict(better: Interval) -> str:

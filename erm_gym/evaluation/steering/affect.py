@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,13 +13,7 @@ from erm_gym.emotion.training.datasets import LabelledTexts
 from erm_gym.evaluation.steering.conditions import SOURCES, Condition, Source
 from erm_gym.llm import FrozenLLM
 from erm_gym.llm.edits import Edit, Edits, hooked
-from erm_gym.steering import (
-    BINNINGS,
-    AffectSteering,
-    LowerStates,
-    UpperLayers,
-)
-from erm_gym.steering.affect import mean_states, read_states
+from erm_gym.steering import AffectSteering, LowerStates, RatedStates, UpperLayers
 from erm_gym.steering.feedback import Mode
 
 Reading = Callable[[int, int], None]
@@ -31,14 +24,8 @@ class SweepTexts:
     """Training and test texts, as far as they are the same for all heads."""
 
     llm: FrozenLLM
-    upper: UpperLayers
-    """From the first steered layer to the head's."""
-    training_states: Tensor
-    """`[N, d]` mean states at the head's layer."""
-    training_ratings: Tensor
-    """`[N, 2]` valence and arousal."""
-    feedback: LowerStates
-    """Of the first training texts, which the feedback connections learn from."""
+    training: RatedStates
+    """Training texts; the layers go from the first steered one to the head's."""
     test: LowerStates
     """Of the n test texts."""
     test_texts: list[str]
@@ -53,8 +40,7 @@ class SweepTexts:
         training: LabelledTexts,
         test: LabelledTexts,
         *,
-        feedback_texts: int,
-        cache: Path,
+        feedback_share: float,
         progress: Reading = lambda done, total: None,
     ) -> SweepTexts:
         """Reads both sets.
@@ -64,16 +50,18 @@ class SweepTexts:
             upper: From the first steered layer to the head's.
             training: Texts with ratings.
             test: Other ones.
-            feedback_texts: Training texts that the feedback connections learn from.
-            cache: `.npy` file for the training states, which are read once.
+            feedback_share: Share of the training texts that the feedback connections learn from.
             progress: Told how many training texts were read, of how many.
         """
         return cls(
             llm=llm,
-            upper=upper,
-            training_states=_cached_states(upper, training.texts, cache, progress),
-            training_ratings=training.values[:, :2],
-            feedback=upper.read(training.texts[:feedback_texts]),
+            training=RatedStates.read(
+                upper,
+                training.texts,
+                training.values[:, :2],
+                feedback_share=feedback_share,
+                progress=progress,
+            ),
             test=upper.read(test.texts),
             test_texts=test.texts,
             test_ratings=test.values[:, :2],
@@ -112,18 +100,13 @@ class SteeredHead:
         """
         steering = AffectSteering.fit_states(
             texts.llm,
-            texts.upper,
-            texts.training_states,
-            texts.training_ratings,
-            texts.feedback,
+            texts.training,
             target_layers=layers,
             mode=mode,
             seed=seed,
             progress=progress,
         )
-        pathways = steering.pathways
-        with torch.no_grad():
-            plain = pathways(mean_states(texts.upper, texts.test)).ratings
+        pathways, plain = steering.pathways, steering.first_pass(texts.test)
         seen = {
             "true": pathways.standardised(texts.test_ratings),
             "predicted": pathways.spread(plain),
@@ -131,38 +114,24 @@ class SteeredHead:
         return cls(
             steering=steering,
             bins={
-                (name, source): grid.of(seen[source])
-                for name, grid in BINNINGS.items()
+                (name, source): own.grid.of(seen[source])
+                for name, own in steering.signals.items()
                 for source in SOURCES
             },
             plain=plain.numpy(),
             seed=seed,
         )
 
-    def edits(self, condition: Condition, rows: Sequence[int]) -> Edits:
-        """What steers some of the test texts.
+    def signals(self, condition: Condition) -> Tensor:
+        """What each test text is steered by, `[n, 2, 128]`."""
+        binning = condition.config.binning
+        bins = self.bins[binning, condition.source]
+        return condition.signals(self.steering.signals[binning], bins, self.seed)
 
-        Args:
-            condition: How.
-            rows: Their numbers.
-        """
-        bins = self.bins[condition.binning, condition.source]
-        signals = condition.signals(self.steering.signals[condition.binning], bins, self.seed)
-        signals = signals[list(rows)]
-        strength = torch.full((len(rows),), condition.strength)
-        return {
-            layer: self.steering.feedback.edit(layer, signals, strength)
-            for layer in condition.layers
-        }
-
-    @torch.no_grad()
     def steered(self, texts: SweepTexts, condition: Condition) -> np.ndarray:
         """Predictions `[n, 2]` for the test texts at the second, steered pass, standardised."""
-        found = np.empty((len(texts.test.rows), 2), np.float32)
-        for rows in texts.test.batches():
-            states = texts.upper.pooled(texts.test, rows, self.edits(condition, rows))
-            found[rows] = self.steering.pathways(states).ratings.numpy()
-        return found
+        signals = self.signals(condition)
+        return self.steering.second_pass(texts.test, condition.config, signals).numpy()
 
     @torch.no_grad()
     def perplexity(self, texts: SweepTexts, condition: Condition | None, count: int) -> float:
@@ -172,10 +141,13 @@ class SteeredHead:
         """
         llm = texts.llm
         total, tokens = 0.0, 0
-        start = texts.upper.start
+        start = texts.training.upper.start
+        signals = torch.empty(0) if condition is None else self.signals(condition)
         for row in range(min(count, len(texts.test_texts))):
             own = llm.encode_text(texts.test_texts[row])[: len(texts.test.rows[row]) - 1]
-            edits = {} if condition is None else self.edits(condition, [row])
+            edits: Edits = {}
+            if condition is not None:
+                edits = self.steering.edits(condition.config, signals[row : row + 1])
             with hooked(llm.model, {layer: _behind_first(edit) for layer, edit in edits.items()}):
                 logits = llm.model(torch.tensor([[start, *own]], device=llm.device)).logits[0]
             logprobs = logits[:-1].float().log_softmax(dim=-1)  # [T, V]
@@ -183,21 +155,6 @@ class SteeredHead:
             tokens += len(own)
         mean = total / tokens
         return float(np.exp(mean)) if np.isfinite(mean) else float("inf")
-
-
-def _cached_states(
-    upper: UpperLayers, texts: Sequence[str], cache: Path, progress: Reading
-) -> Tensor:
-    if cache.exists():
-        states = torch.from_numpy(np.load(cache))
-        if len(states) == len(texts):
-            return states
-    states = read_states(upper, texts, progress)
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    partial = cache.with_suffix(".partial.npy")
-    np.save(partial, states.numpy())
-    partial.replace(cache)
-    return states
 
 
 def _behind_first(edit: Edit) -> Edit:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from erm_gym.steering import Approach, SteeringSignals
-from erm_gym.steering.binning import COARSE, FINE
-from erm_gym.steering.config import masked
+from erm_gym.steering import SteeringConfig, SteeringSignals
+from erm_gym.steering.binning import FINE
+from erm_gym.steering.config import choose_signals
 
 Source = Literal["true", "predicted"]
 """Where a text's bin comes from: its label, as in the finding, or the model's own first pass."""
 Control = Literal["signal", "random", "shuffled"]
 """What is put in: the bin's signal; a random one of the same length for each bin; or the signal of
 another text's bin."""
+BROKEN_PERPLEXITY = 2.0
+"""How many times the perplexity of unsteered text makes a model broken."""
 SOURCES: tuple[Source, ...] = ("true", "predicted")
 CONTROLS: tuple[Control, ...] = ("signal", "random", "shuffled")
 
@@ -27,17 +30,15 @@ CONTROLS: tuple[Control, ...] = ("signal", "random", "shuffled")
 class Condition:
     """One way of steering all texts."""
 
-    approach: Approach
-    binning: str = COARSE
-    layers: tuple[int, ...]
-    strength: float
-    source: Source
+    config: SteeringConfig
+    source: Source = "true"
     control: Control = "signal"
 
     def __str__(self) -> str:
-        layers = "+".join(map(str, self.layers))
+        config = self.config
+        layers = "+".join(map(str, config.target_layers))
         return (
-            f"{self.approach} {self.binning} layers {layers} strength {self.strength:g} "
+            f"{config.approach} {config.binning} layers {layers} strength {config.strength:g} "
             f"{self.source} {self.control}"
         )
 
@@ -45,19 +46,19 @@ class Condition:
         """What each text is steered by, `[n, 2, 128]`.
 
         Args:
-            signals: Of the training texts, for this binning.
+            signals: Of the training texts, for the condition's grid.
             bins: `[n]` bins of the texts.
             seed: Of the controls' random numbers.
         """
         rng = np.random.default_rng([seed, 7])
         if self.control == "shuffled":
             bins = bins[torch.from_numpy(rng.permutation(len(bins)))]
-        means = signals.means
         if self.control == "random":
+            means = signals.means
             noise = torch.from_numpy(rng.standard_normal(means.shape)).float()
             means = noise / noise.norm(dim=-1, keepdim=True) * means.norm(dim=-1, keepdim=True)
-        usable = signals.usable[bins][:, None, None]
-        return masked(self.approach, means[bins] * usable)
+            signals = replace(signals, means=means)
+        return choose_signals(self.config, signals, bins)
 
 
 def approach_table(layers: tuple[int, ...], strength: float) -> dict[str, Condition]:
@@ -68,23 +69,14 @@ def approach_table(layers: tuple[int, ...], strength: float) -> dict[str, Condit
             compare layers.
         strength: Of all of them.
     """
-
-    def at_all_layers(approach: Approach, binning: str = COARSE) -> Condition:
-        return Condition(
-            approach=approach, binning=binning, layers=layers, strength=strength, source="true"
-        )
-
+    given = {"strength": strength, "target_layers": layers}
     table = {
-        "25-bin dual": at_all_layers("dual", FINE),
-        "9-bin dual": at_all_layers("dual"),
-        "9-bin valence-only": at_all_layers("valence-only"),
-        "9-bin arousal-only": at_all_layers("arousal-only"),
+        "25-bin dual": _condition(approach="dual", binning=FINE, **given),
+        "9-bin dual": _condition(approach="dual", **given),
+        "9-bin valence-only": _condition(approach="valence-only", **given),
+        "9-bin arousal-only": _condition(approach="arousal-only", **given),
     }
-    for layer in layers:
-        table[single(layer)] = Condition(
-            approach="valence-single-layer", layers=(layer,), strength=strength, source="true"
-        )
-    return table
+    return table | {single(layer): at_layer(layer, strength) for layer in layers}
 
 
 def single(layer: int) -> str:
@@ -92,11 +84,17 @@ def single(layer: int) -> str:
     return f"9-bin valence, layer {layer} only"
 
 
+def at_layer(layer: int, strength: float) -> Condition:
+    """Valence-only steering at one layer, for bins from true labels."""
+    return _condition(approach="valence-single-layer", strength=strength, target_layers=(layer,))
+
+
 def strength_table(layer: int, strengths: Sequence[float]) -> dict[float, Condition]:
     """Valence-only steering at one layer by strength, for bins from true labels."""
-    return {
-        strength: Condition(
-            approach="valence-single-layer", layers=(layer,), strength=strength, source="true"
-        )
-        for strength in strengths
-    }
+    return {strength: at_layer(layer, strength) for strength in strengths}
+
+
+def _condition(**fields: Any) -> Condition:
+    with warnings.catch_warnings():  # where a model breaks is what is looked for
+        warnings.simplefilter("ignore")
+        return Condition(config=SteeringConfig(**fields))

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from erm_gym.evaluation.config import RunError, RunInterrupted
 from erm_gym.evaluation.statistics import Interval
+from erm_gym.evaluation.steering.conditions import BROKEN_PERPLEXITY
 from erm_gym.evaluation.steering.readers import EmotionReader
 from erm_gym.evaluation.storage import read_results, write_json
 from erm_gym.llm import FrozenLLM, LLMError
-from erm_gym.steering import ContrastiveDirections
+from erm_gym.llm.edits import Edits
+from erm_gym.steering import FittedSteering
+from erm_gym.steering.emotions import STEERED
 from erm_gym.steering.generation import SteeredReply, generate_steered
 
 FILE = "effects.json"
-BROKEN = 2.0
-"""How many times the perplexity of unsteered replies makes a model broken."""
 LEAST_SPREAD = 1e-9
 """Pooled standard deviation below which an effect size says nothing."""
 REPORTED = {"fear": 1.08, "joy": 0.63, "curiosity": 1.10, "anger": 0.83}
@@ -37,10 +38,19 @@ class EffectConfig:
 
     prompts: tuple[str, ...]
     """What is asked: prompts that nothing was chosen on."""
-    emotions: tuple[str, ...] = ("fear", "joy", "curiosity", "anger")
-    """Emotions that replies are steered towards."""
+    emotions: tuple[str, ...] = STEERED
+    """Emotions that replies are steered towards, and that are read in all of them."""
     strengths: tuple[float, ...] = (1.0, 2.0, 4.0, 6.0, 8.0)
     """How much of a direction is added; above 0."""
+    bins: tuple[str, ...] = (
+        "negative, weak",
+        "negative, strong",
+        "positive, weak",
+        "positive, strong",
+    )
+    """Bins of 9 that replies are steered towards; there may be none."""
+    bin_strengths: tuple[float, ...] = (1.0, 2.0, 5.0, 10.0, 20.0)
+    """How much the bins' signals modulate; above 0."""
     max_new_tokens: int = 40
     """Longest reply."""
     temperature: float = 0.7
@@ -58,13 +68,23 @@ class EffectConfig:
             raise RunError(f"prompts must be two at least, got {len(self.prompts)}")
         if not self.emotions:
             raise RunError("emotions must name one at least")
-        if not self.strengths or not all(0.0 < one < math.inf for one in self.strengths):
-            raise RunError(f"strengths must be finite and above 0, got {self.strengths}")
+        for name in ("strengths", "bin_strengths"):
+            given = getattr(self, name)
+            if not given or not all(0.0 < one < math.inf for one in given):
+                raise RunError(f"{name} must be finite and above 0, got {given}")
+
+    @property
+    def targets(self) -> dict[str, tuple[float, ...]]:
+        """The strengths of every emotion and bin that replies are steered towards."""
+        return {
+            **dict.fromkeys(self.emotions, self.strengths),
+            **dict.fromkeys(self.bins, self.bin_strengths),
+        }
 
 
 def measure_effects(
     llm: FrozenLLM,
-    directions: ContrastiveDirections,
+    steering: FittedSteering,
     readers: Sequence[EmotionReader],
     config: EffectConfig,
     out: Path,
@@ -75,7 +95,7 @@ def measure_effects(
 
     Args:
         llm: The frozen LM.
-        directions: One per emotion.
+        steering: Directions of the emotions, and signals of the bins.
         readers: Who reads the replies.
         config: What is written.
         out: Folder for `effects.json`, which keeps every reply.
@@ -83,31 +103,34 @@ def measure_effects(
 
     Returns:
         `config`; `conditions`, by name: replies, perplexities and readings; and `effects`, by
-        emotion: at each strength Cohen's d against the unsteered replies with its 95% interval, by
-        reader, and the ratio of median perplexities; and the strength at which the model `breaks`.
+        emotion or bin: at each strength Cohen's d of each emotion against the unsteered replies
+        with its 95% interval, by reader, and the ratio of median perplexities; and the strength at
+        which the model `breaks`.
 
     Raises:
-        RunError: If the folder holds results of another config, or an emotion has no direction.
+        RunError: If the folder holds results of other settings.
+        SteeringError: If there is no such emotion or bin.
         RunInterrupted: If it was stopped; what was finished is kept.
     """
-    unknown = set(config.emotions) - set(directions.emotions)
-    if unknown:
-        raise RunError(
-            f"there are directions of {', '.join(directions.emotions)}, none of "
-            f"{', '.join(sorted(unknown))}"
-        )
+    steering.require(config.targets)
     path = out / FILE
-    asked = {**asdict(config), "layers": list(directions.layers), "llm": llm.fingerprint}
+    asked = {
+        **asdict(config),
+        "llm": llm.fingerprint,
+        "dtype": str(llm.dtype).removeprefix("torch."),
+        "steering": steering.about(),
+        "readers": {reader.name: reader.about for reader in readers},
+    }
     results = read_results(path, asked)
     results.setdefault("conditions", {})
     conditions: list[tuple[str, float]] = [(UNSTEERED, 0.0)]
-    conditions += [(emotion, one) for emotion in config.emotions for one in config.strengths]
+    conditions += [(name, one) for name, strengths in config.targets.items() for one in strengths]
     done = 0
     try:
-        for emotion, strength in conditions:
-            name = condition_name(emotion, strength)
+        for target, strength in conditions:
+            name = condition_name(target, strength)
             if name not in results["conditions"]:
-                replies = _write(llm, directions, config, emotion, strength)
+                replies = _write(llm, steering, config, target, strength)
                 results["conditions"][name] = _read(replies, readers, config.emotions)
                 write_json(path, results)
             done += 1
@@ -117,14 +140,14 @@ def measure_effects(
             f"stopped with {done} of {len(conditions)} conditions finished, which are kept in "
             f"{path}; give the same command to go on"
         ) from error
-    results["effects"] = {one: _effects(results, config, one) for one in config.emotions}
+    results["effects"] = {one: _effects(results, config, one) for one in config.targets}
     write_json(path, results)
     return results
 
 
-def condition_name(emotion: str, strength: float) -> str:
+def condition_name(target: str, strength: float) -> str:
     """What a condition is called in the file."""
-    return emotion if emotion == UNSTEERED else f"{emotion} {strength:g}"
+    return target if target == UNSTEERED else f"{target} {strength:g}"
 
 
 def cohens_d(
@@ -169,26 +192,28 @@ def _d(steered: np.ndarray, plain: np.ndarray) -> np.ndarray:
 
 def _write(
     llm: FrozenLLM,
-    directions: ContrastiveDirections,
+    steering: FittedSteering,
     config: EffectConfig,
-    emotion: str,
+    target: str,
     strength: float,
 ) -> list[SteeredReply] | None:
     """Replies of a condition; None if the model's numbers overflowed."""
-    weights = torch.zeros(len(config.prompts), len(directions.emotions))
-    if emotion != UNSTEERED:
-        weights[:, directions.number(emotion)] = strength
+    edits: Edits = {}
+    if target != UNSTEERED:
+        with warnings.catch_warnings():  # where the model breaks is what is looked for
+            warnings.simplefilter("ignore")
+            edits = steering.edits(target, strength, len(config.prompts))
     try:
         return generate_steered(
             llm,
             config.prompts,
-            directions.edits(weights),
+            edits,
             max_new_tokens=config.max_new_tokens,
             temperature=config.temperature,
             seed=config.seed,
         )
     except LLMError:
-        if emotion == UNSTEERED:
+        if target == UNSTEERED:
             raise
         return None
 
@@ -213,20 +238,23 @@ def _plain(values: np.ndarray) -> list[float | None]:
     return [float(one) if np.isfinite(one) else None for one in values]
 
 
-def _effects(results: dict[str, Any], config: EffectConfig, emotion: str) -> dict[str, Any]:
+def _effects(results: dict[str, Any], config: EffectConfig, target: str) -> dict[str, Any]:
     plain = results["conditions"][UNSTEERED]
     usual = float(np.median(plain["perplexity"]))
-    found: dict[str, Any] = {"strengths": {}, "breaks": None, "reported": REPORTED.get(emotion)}
-    for strength in config.strengths:
-        steered = results["conditions"][condition_name(emotion, strength)]
+    found: dict[str, Any] = {"strengths": {}, "breaks": None, "reported": REPORTED.get(target)}
+    for strength in config.targets[target]:
+        steered = results["conditions"][condition_name(target, strength)]
         ratio = None if steered["overflow"] else float(np.median(steered["perplexity"])) / usual
-        if found["breaks"] is None and (ratio is None or ratio >= BROKEN):
+        if found["breaks"] is None and (ratio is None or ratio >= BROKEN_PERPLEXITY):
             found["breaks"] = strength
         entry: dict[str, Any] = {"perplexity_ratio": ratio, "d": {}}
         for reader in steered.get("readings", {}):
-            after, before = (
-                np.array(one["readings"][reader][emotion], float) for one in (steered, plain)
-            )
-            entry["d"][reader] = cohens_d(after, before, np.random.default_rng(config.seed))
+            entry["d"][reader] = {}
+            for emotion in config.emotions:
+                after, before = (
+                    np.array(one["readings"][reader][emotion], float) for one in (steered, plain)
+                )
+                rng = np.random.default_rng(config.seed)
+                entry["d"][reader][emotion] = cohens_d(after, before, rng)
         found["strengths"][f"{strength:g}"] = entry
     return found

@@ -8,17 +8,18 @@ from typing import Any
 
 from erm_gym.evaluation.config import RunError
 from erm_gym.evaluation.statistics import Interval
-from erm_gym.evaluation.steering.conditions import CONTROLS, SOURCES
-from erm_gym.evaluation.steering.effects import BROKEN
+from erm_gym.evaluation.steering.conditions import BROKEN_PERPLEXITY, CONTROLS, SOURCES
 from erm_gym.evaluation.steering.tables import (
     REPORTED_APPROACHES,
     REPORTED_SINGLE,
     REPORTED_STRENGTHS,
 )
 from erm_gym.evaluation.storage import atomic_path
+from erm_gym.steering.signals import MOST_ALIKE
 
 PAGE = "steering.md"
 NOTHING = "-"
+READERS = ("critic", "lexicon")
 TITLES = {
     "signal": "signal",
     "random": "random signal",
@@ -64,7 +65,7 @@ def write_page(path: Path, found: Mapping[str, Any], *, quick: bool = False) -> 
 
 def _affect(found: Mapping[str, Any]) -> list[str]:
     config = found["config"]
-    swept = SWEPT.format(n=config["test"][1], seeds=len(config["seeds"]))
+    swept = SWEPT.format(n=config["test"]["texts"], seeds=len(config["seeds"]))
     valence, arousal = (_interval(one, signed=False) for one in found["plain"])
     lines = [
         "## What steering does to affect that is read",
@@ -73,14 +74,18 @@ def _affect(found: Mapping[str, Any]) -> list[str]:
         "",
         f"Unsteered, r is {valence} for valence and {arousal} for arousal. The head reads layer "
         f"{config['head_layer']}; layers {', '.join(map(str, config['target_layers']))} are "
-        f"steered, {config['mode']}. Signals come from {config['training'][1]} training sentences. "
-        f"{_alike(found['most_alike'])}",
+        f"steered, {config['mode']}. Of {config['training']['texts']} training sentences the head "
+        f"and its signals come from {1 - config['feedback_share']:.0%}, the feedback connections "
+        f"from the others. {' '.join(_alike(name, one) for name, one in found['alike'].items())}",
         "",
         "![Changes of r by strength and approach](steering_affect.png)",
         "",
         f"### Approaches, at strength {config['strength']:g}",
         "",
         *_approaches(found),
+        "",
+        "The finding's figures of a single layer are at strength 2, its others at a strength that "
+        "it does not name.",
         "",
         f"### Strengths, valence alone at layer {config['target_layers'][-1]}",
         "",
@@ -96,12 +101,15 @@ def _affect(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _alike(pair: Mapping[str, Any] | None) -> str:
-    if pair is None:
-        return "Too few bins have enough sentences to compare their signals."
+def _alike(binning: str, found: Mapping[str, Any]) -> str:
+    if not found["most_alike"]:
+        return f"Of {binning} too few have enough sentences to compare their signals."
+    pair = max(found["most_alike"], key=lambda one: float(one["r"]))
+    rs = ", ".join(f"{one['r']:.3f}" for one in found["most_alike"])
     return (
-        f"The two most alike usable signals of 9 bins, of any seed, are those of {pair['one']} and "
-        f"{pair['other']} ({pair['pathway']}), r = {pair['r']:.3f}."
+        f"The most alike usable signals of {binning} steering correlate at {rs} in each seed, at "
+        f"most those of {pair['one']} and {pair['other']} ({pair['pathway']}); "
+        f"{found['too_alike'] or 'no'} pairs are at {MOST_ALIKE:g} or more."
     )
 
 
@@ -161,7 +169,8 @@ def _breaking(breaks: Mapping[str, float | None]) -> str:
     broken = "at none of these strengths" if perplexity is None else f"from {perplexity:g} on"
     return (
         "With predicted bins, r of valence or arousal is surely lower than unsteered "
-        f"{worse}; the model's perplexity of the sentences doubles {broken}."
+        f"{worse}; the model's perplexity of the sentences, steered by the first seed's signals, "
+        f"is twice as high or more {broken}."
     )
 
 
@@ -174,24 +183,23 @@ def _insights(insights: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield _row(
                 f"{insight['name']}: {insight['claim']}" if not number else "",
                 true["what"],
-                *(
-                    f"{_interval(one['interval'])} {'yes' if one['held'] else 'no'}"
-                    for one in (true, own)
-                ),
+                *(f"{_interval(one['interval'])} {one['outcome']}" for one in (true, own)),
                 f"**{insight['verdict']}**" if not number else "",
             )
 
 
 def _replies(found: Mapping[str, Any]) -> list[str]:
     config = found["config"]
+    about = config["steering"]
     lines = [
         "## What steering does to replies",
         "",
         f"Replies to {len(config['prompts'])} held-out prompts, sampled at temperature "
         f"{config['temperature']:g} with the same random numbers under all strengths, at most "
-        f"{config['max_new_tokens']} tokens. A direction (contrastive activation addition, layer "
-        f"{', '.join(map(str, config['layers']))}) is added to the hidden states of the reply's "
-        "tokens. d is Cohen's against the unsteered replies, with a 95% interval over prompts: "
+        f"{config['max_new_tokens']} tokens. Hidden states of the reply's tokens are steered: a "
+        f"direction (contrastive activation addition) is added at {_layers(about['directions'])}, "
+        f"or the signals of a bin modulate {_layers(about['affect'])}, valence and arousal "
+        "together. d is Cohen's against the unsteered replies, with a 95% interval over prompts: "
         "once as the critic reads the text, with a model that is not steered, and once as the NRC "
         "lexicon does, which has no curiosity and stands in with anticipation. Perplexity is the "
         "median under the unsteered model, relative to unsteered replies. *Reported* is what "
@@ -199,29 +207,63 @@ def _replies(found: Mapping[str, Any]) -> list[str]:
         "",
         "![Cohen's d by strength](steering_replies.png)",
         "",
+        "### Towards an emotion, by its direction",
+        "",
         *_effects(found),
+        "",
+        "### Towards a bin, by its signals",
+        "",
+        *_bins(found),
         "",
         *_samples(found),
     ]
     return lines
 
 
+def _layers(about: Mapping[str, Any]) -> str:
+    numbers = [str(one) for one in about["layers"]]
+    return f"layer{'s' * (len(numbers) > 1)} {' and '.join(numbers)}"
+
+
 def _effects(found: Mapping[str, Any]) -> Iterator[str]:
     yield from _header(
         "emotion", "strength", "d, critic", "d, lexicon", "perplexity, times", "reported d"
     )
-    for emotion, effect in found["effects"].items():
+    for emotion in found["config"]["emotions"]:
+        effect = found["effects"][emotion]
         for number, (strength, one) in enumerate(effect["strengths"].items()):
-            ratio = one["perplexity_ratio"]
-            broken = ratio is None or ratio >= BROKEN
-            sizes = [one["d"].get(reader) for reader in ("critic", "lexicon")]
             yield _row(
                 emotion if not number else "",
                 strength,
-                *(NOTHING if size is None else _interval(size, digits=2) for size in sizes),
-                "overflow" if ratio is None else f"{ratio:.2f}{' (broken)' if broken else ''}",
+                *(_size(one, reader, emotion) for reader in READERS),
+                _ratio(one),
                 f"{effect['reported']:.2f}" if not number and effect["reported"] else "",
             )
+
+
+def _bins(found: Mapping[str, Any]) -> Iterator[str]:
+    emotions = found["config"]["emotions"]
+    yield from _header(
+        "bin", "strength", "read by", *(f"d, {one}" for one in emotions), "perplexity, times"
+    )
+    for label in found["config"]["bins"]:
+        for strength, one in found["effects"][label]["strengths"].items():
+            for number, reader in enumerate(READERS):
+                first = [label, strength] if not number else ["", ""]
+                sizes = (_size(one, reader, emotion) for emotion in emotions)
+                yield _row(*first, reader, *sizes, _ratio(one) if not number else "")
+
+
+def _size(one: Mapping[str, Any], reader: str, emotion: str) -> str:
+    size = one["d"].get(reader, {}).get(emotion)
+    return NOTHING if size is None else _interval(size, digits=2)
+
+
+def _ratio(one: Mapping[str, Any]) -> str:
+    ratio = one["perplexity_ratio"]
+    if ratio is None:
+        return "overflow"
+    return f"{ratio:.2f}{' (broken)' if ratio >= BROKEN_PERPLEXITY else ''}"
 
 
 def _samples(found: Mapping[str, Any]) -> Iterator[str]:
@@ -246,7 +288,13 @@ def _control(found: Mapping[str, Any]) -> list[str]:
         f"the agent learned from, {config['episodes']:,}; on {config['evaluation_prompts']} "
         f"held-out prompts, with {len(config['seeds'])} seeds.",
         "",
-        *_header("who", "score (95% interval)", "mean strength", "P(adaptive is better)"),
+        *_header(
+            "who",
+            "score (95% interval)",
+            "strength: mean",
+            "standard deviation",
+            "P(adaptive is better)",
+        ),
     ]
     for name, one in found["agents"].items():
         better = one.get("improvement")
@@ -255,10 +303,12 @@ def _control(found: Mapping[str, Any]) -> list[str]:
                 name,
                 _interval(one["score"], digits=3, signed=False),
                 f"{one['strength']:.2f}",
+                f"{one['spread']:.2f}",
                 NOTHING if better is None else _interval(better, digits=2, signed=False),
             )
         )
-    return [*lines, "", found["verdict"], ""]
+    tried = "; ".join(f"{strength} {score:.3f}" for strength, score in found["tried"].items())
+    return [*lines, "", f"On training prompts, by strength: {tried}.", "", found["verdict"], ""]
 
 
 def _header(*titles: str) -> list[str]:

@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from erm_gym.evaluation.picture import COLOURS, save_picture
 from erm_gym.evaluation.steering.conditions import CONTROLS, SOURCES
+from erm_gym.steering.feedback import PATHWAYS
 
 AFFECT_PICTURE, REPLIES_PICTURE = "steering_affect.png", "steering_replies.png"
-AFFECTS = ("valence", "arousal")
+READ_IN_BINS = ("joy", "fear")
+"""Emotions that are drawn of replies that are steered towards bins."""
 LOOKS = {"signal": "o", "random": "x", "shuffled": "s"}
 
 
@@ -31,7 +34,7 @@ def plot_affect(found: Mapping[str, Any], path: Path) -> None:
     figure = Figure(figsize=(16, 7), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     strengths, approaches = figure.subplots(1, 2)
-    for place, affect in enumerate(AFFECTS):
+    for place, affect in enumerate(PATHWAYS):
         for source, line in zip(SOURCES, ("--", "-"), strict=True):
             own = [by_source[source][place] for by_source in found["strengths"].values()]
             x = [float(name) for name in found["strengths"]]
@@ -60,7 +63,7 @@ def plot_affect(found: Mapping[str, Any], path: Path) -> None:
 def _draw_approaches(axes: Axes, found: Mapping[str, Any]) -> None:
     names = list(found["approaches"])
     for row, name in enumerate(names):
-        for place, affect in enumerate(AFFECTS):
+        for place, affect in enumerate(PATHWAYS):
             for number, control in enumerate(CONTROLS):
                 mean, low, high = found["approaches"][name]["predicted"][control][place]
                 y = row + 0.12 * (number - 1) + 0.4 * (place - 0.5)
@@ -81,7 +84,10 @@ def _draw_approaches(axes: Axes, found: Mapping[str, Any]) -> None:
 
 
 def plot_replies(found: Mapping[str, Any], path: Path) -> None:
-    """Draws Cohen's d and perplexity by strength for every emotion, as 1600 x 700 pixels.
+    """Draws Cohen's d and perplexity by strength, as 1600 x 1300 pixels.
+
+    Above, of every emotion when replies are steered towards it by its direction, read by the critic
+    and by a lexicon; below, of joy and fear when they are steered towards bins.
 
     Args:
         found: What `measure_effects` returns.
@@ -90,36 +96,47 @@ def plot_replies(found: Mapping[str, Any], path: Path) -> None:
     Raises:
         RunError: If the file cannot be written.
     """
-    figure = Figure(figsize=(16, 7), dpi=100, layout="constrained")
+    figure = Figure(figsize=(16, 13), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(1, 3, sharex=True)
-    for colour, (emotion, effect) in zip(COLOURS, found["effects"].items(), strict=False):
-        for axes, reader in zip(panels, ("critic", "lexicon"), strict=False):
-            own = {
-                float(name): one["d"][reader]
-                for name, one in effect["strengths"].items()
-                if one["d"].get(reader) is not None
-            }
-            axes.plot(
-                list(own), [one[0] for one in own.values()], "o-", color=colour, lw=2, label=emotion
-            )
-            low, high = ([one[k] for one in own.values()] for k in (1, 2))
-            axes.fill_between(list(own), low, high, color=colour, alpha=0.12, lw=0)
-        ratios = {
-            float(name): one["perplexity_ratio"]
-            for name, one in effect["strengths"].items()
-            if one["perplexity_ratio"] is not None
-        }
-        panels[2].plot(list(ratios), list(ratios.values()), "o-", color=colour, lw=2, label=emotion)
-    titles = ("Cohen's d, read by the critic", "Cohen's d, read by a lexicon", "Perplexity, times")
-    for axes, title in zip(panels, titles, strict=True):
-        axes.set_title(title, fontsize=15, loc="left")
-        axes.set_xlabel("strength", fontsize=14)
+    above, below = figure.subplots(2, 3, sharex="row")
+    emotions, bins = found["config"]["emotions"], found["config"]["bins"]
+    for colour, emotion in zip(COLOURS, emotions, strict=False):
+        effect = found["effects"][emotion]["strengths"]
+        for axes, reader in zip(above, ("critic", "lexicon"), strict=False):
+            sizes = {name: one["d"].get(reader, {}).get(emotion) for name, one in effect.items()}
+            _draw_line(axes, sizes, colour, emotion)
+        ratios = {name: one["perplexity_ratio"] for name, one in effect.items()}
+        _draw_line(above[2], ratios, colour, emotion)
+    for colour, label in zip(COLOURS, bins, strict=False):
+        effect = found["effects"][label]["strengths"]
+        for axes, emotion in zip(below, READ_IN_BINS, strict=False):
+            sizes = {name: one["d"].get("critic", {}).get(emotion) for name, one in effect.items()}
+            _draw_line(axes, sizes, colour, label)
+        ratios = {name: one["perplexity_ratio"] for name, one in effect.items()}
+        _draw_line(below[2], ratios, colour, label)
+    titles = [
+        f"Towards an emotion: its d, read by the {reader}" for reader in ("critic", "lexicon")
+    ]
+    titles += ["Perplexity, times"]
+    titles += [f"Towards a bin: d of {emotion}, read by the critic" for emotion in READ_IN_BINS]
+    for axes, title in zip([*above, *below], [*titles, "Perplexity, times"], strict=True):
+        axes.set_title(title, fontsize=14, loc="left")
+        axes.set_xlabel("strength", fontsize=13)
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=12)
-    for axes in panels[:2]:
-        axes.axhline(0.0, color="black", lw=1)
-    panels[2].axhline(1.0, color="black", lw=1)
-    panels[2].set_yscale("log")
-    panels[0].legend(fontsize=13, frameon=False)
+    for row in (above, below):
+        for axes in row[:2]:
+            axes.axhline(0.0, color="black", lw=1)
+        row[2].axhline(1.0, color="black", lw=1)
+        row[2].set_yscale("log")
+        row[0].legend(fontsize=12, frameon=False)
     save_picture(figure, path)
+
+
+def _draw_line(axes: Axes, found: Mapping[str, Any], colour: str, label: str) -> None:
+    """A line by strength of numbers or of intervals, which may be None."""
+    own = {float(name): np.broadcast_to(one, 3) for name, one in found.items() if one is not None}
+    x = list(own)
+    axes.plot(x, [one[0] for one in own.values()], "o-", color=colour, lw=2, label=label)
+    low, high = ([one[k] for one in own.values()] for k in (1, 2))
+    axes.fill_between(x, low, high, color=colour, alpha=0.12, lw=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ from erm_gym.emotion import EMOTIONS, EmotionalCritic
 from erm_gym.emotion.generation import read_emotional
 from erm_gym.evaluation.config import RunError
 from erm_gym.llm import FrozenLLM
+from erm_gym.llm.digest import digest
 
 NRC_CATEGORIES = {"fear": "fear", "joy": "joy", "anger": "anger", "curiosity": "anticipation"}
 """Categories of the lexicon by emotion; it has none for curiosity: *anticipation* is nearest."""
@@ -22,6 +24,8 @@ class EmotionReader(Protocol):
     """Tells how much of an emotion is in texts."""
 
     name: str
+    about: str
+    """Tells it from others of the name."""
 
     def __call__(self, texts: Sequence[str], emotion: str) -> np.ndarray:
         """How much, `[N]` float64; nan of a text that says nothing."""
@@ -40,6 +44,8 @@ class CriticReader:
         self._llm = llm
         self._critic = critic
         self._read: dict[str, np.ndarray] = {}
+        weights = critic.state_dict().values()
+        self.about = digest(one.float().cpu().numpy().tobytes() for one in weights)
 
     def __call__(self, texts: Sequence[str], emotion: str) -> np.ndarray:
         """How much, `[N]`; a text is read once for all emotions."""
@@ -80,6 +86,7 @@ class LexiconReader:
                 "to read emotions by a lexicon, install one: pip install 'erm-gym[lexicon]'"
             ) from error
         self._lexicon = NRCLex()
+        self.about = f"nrclex {version('nrclex')}"
 
     def __call__(self, texts: Sequence[str], emotion: str) -> np.ndarray:
         """How much, `[N]` in [0, 1]."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from erm_gym.emotion.training.datasets import read_emobank
 from erm_gym.envs.text.critic_rows import resolve_critic
 from erm_gym.evaluation.config import RunError
 from erm_gym.evaluation.rollouts import choose_prompts
+from erm_gym.evaluation.steering.adaptive import FILE as ADAPTIVE
 from erm_gym.evaluation.steering.adaptive import AdaptiveConfig, learn_strength
+from erm_gym.evaluation.steering.effects import FILE as EFFECTS
 from erm_gym.evaluation.steering.effects import EffectConfig, measure_effects
 from erm_gym.evaluation.steering.page import PAGE, write_page
 from erm_gym.evaluation.steering.picture import (
@@ -24,23 +27,29 @@ from erm_gym.evaluation.steering.picture import (
 from erm_gym.evaluation.steering.readers import CriticReader, EmotionReader, LexiconReader
 from erm_gym.evaluation.steering.sweep import SweepConfig, sweep
 from erm_gym.evaluation.steering.tables import tables
-from erm_gym.evaluation.storage import write_json
+from erm_gym.evaluation.storage import read_json, write_json
 from erm_gym.feedback import load_prompts
 from erm_gym.llm import FrozenLLM
-from erm_gym.steering import ContrastiveDirections
+from erm_gym.steering import FittedSteering
+from erm_gym.steering.feedback import Mode
 
+PARTS = ("affect", "replies", "control")
 FOLDER, QUICK_FOLDER = "steering", "steering_quick"
 TABLES = "tables.json"
-PROMPTS = 64
+PROMPTS, QUICK_PROMPTS = 64, 8
 """Held-out prompts that replies are written to."""
 QUICK_TEXTS, QUICK_TEST = 300, 60
 QUICK_AFFECT: dict[str, Any] = {
     "strengths": (1.0, 2.0, 10.0),
     "seeds": (0,),
-    "feedback_texts": 60,
     "perplexity_texts": 4,
 }
-QUICK_REPLIES: dict[str, Any] = {"strengths": (4.0,), "max_new_tokens": 8}
+QUICK_REPLIES: dict[str, Any] = {
+    "strengths": (4.0,),
+    "bins": ("positive, strong",),
+    "bin_strengths": (2.0,),
+    "max_new_tokens": 8,
+}
 QUICK_CONTROL: dict[str, Any] = {
     "fixed": (0.0, 4.0),
     "episodes": 16,
@@ -56,103 +65,149 @@ Load = Callable[[str], FrozenLLM]
 Progress = Callable[[str, int, int], None]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What is measured of steering, and where it is kept."""
+
+    data: Path
+    """Folder with emobank_train.csv and emobank_dev.csv."""
+    steering: Path
+    """Folder that `erm-gym steer fit` wrote."""
+    out: Path
+    """Folder for `steering.md`, pictures, and a folder with all results."""
+    parts: tuple[str, ...] = PARTS
+    """Which of `affect`, `replies` and `control` are measured."""
+    head_layer: int = 18
+    """Hidden layer that affect is read in."""
+    target_layers: tuple[int, ...] = (14, 16)
+    """Hidden layers below it that are steered for that."""
+    mode: Mode = "multiplicative"
+    """How signals change them."""
+    quick: bool = False
+    """Few texts, seeds and episodes."""
+    dtype: str = "bfloat16"
+    """Precision of the LM while it writes replies."""
+
+    def __post_init__(self) -> None:
+        """Checks the fields.
+
+        Raises:
+            RunError: If a part is unknown, or there is none.
+        """
+        if not self.parts or set(self.parts) - set(PARTS):
+            given = ", ".join(self.parts) or "none"
+            raise RunError(f"parts are {', '.join(PARTS)}; got {given}")
+
+    @property
+    def folder(self) -> Path:
+        """Of the results of all parts."""
+        return self.out / (QUICK_FOLDER if self.quick else FOLDER)
+
+    @property
+    def page(self) -> Path:
+        """The page; figures of a quick run, which mean nothing, never replace others."""
+        return (self.folder if self.quick else self.out) / PAGE
+
+
 def measure_steering(
-    load: Load,
-    *,
-    data: Path,
-    steering: Path,
-    out: Path,
-    parts: Sequence[str],
-    head_layer: int = 18,
-    target_layers: Sequence[int] = (14, 16),
-    quick: bool = False,
-    writing_dtype: str = "bfloat16",
-    progress: Progress = lambda work, done, total: None,
+    load: Load, asked: Measurement, *, progress: Progress = lambda work, done, total: None
 ) -> dict[str, Any]:
     """Measures and writes the page; called again, it goes on.
 
+    The page tells of all parts whose results are there, also of those that were measured before.
+
     Args:
         load: Loads the frozen LM in a precision.
-        data: Folder with emobank_train.csv and emobank_dev.csv.
-        steering: Folder with directions.
-        out: Folder for `steering.md`, pictures, and a folder with all results.
-        parts: Which of `affect`, `replies` and `control` are measured.
-        head_layer: Hidden layer that affect is read in.
-        target_layers: Hidden layers below it that are steered for that.
-        quick: Few texts, seeds and episodes.
-        writing_dtype: Precision of the LM while it writes replies.
+        asked: What is measured.
         progress: Told what is done, how much of it, and of how much.
 
     Returns:
         Results by part.
 
     Raises:
-        RunError: If a part is unknown, or results of other settings are in the way.
+        RunError: If results of other settings are in the way, or a package is missing.
         RunInterrupted: If it was stopped; what was finished is kept.
+        ValueError: If what `steer fit` wrote cannot be read, or has not what is asked for.
     """
-    unknown = set(parts) - {"affect", "replies", "control"}
-    if unknown or not parts:
-        raise RunError(f"parts are affect, replies and control, got {', '.join(parts) or 'none'}")
-    folder = out / (QUICK_FOLDER if quick else FOLDER)
-    out = folder if quick else out  # figures that mean nothing never replace others
-    found: dict[str, Any] = {}
-    if "affect" in parts:
-        config = SweepConfig(
-            head_layer=head_layer,
-            target_layers=tuple(target_layers),
-            **(QUICK_AFFECT if quick else {}),
-        )
-        found["affect"] = _affect(load("float32"), data, config, folder, progress, quick=quick)
-        plot_affect(found["affect"], out / AFFECT_PICTURE)
-    if {"replies", "control"} & set(parts):
-        directions = ContrastiveDirections.load(steering)
-        llm = load(writing_dtype)
-        directions.require(llm)
-        if "replies" in parts:
-            found["replies"] = _replies(llm, directions, folder, quick, progress)
-            plot_replies(found["replies"], out / REPLIES_PICTURE)
-        if "control" in parts:
-            control = AdaptiveConfig(**(QUICK_CONTROL if quick else {}))
-            found["control"] = learn_strength(llm, directions, control, folder, progress)
-    write_page(out / PAGE, found, quick=quick)
+    pictures = asked.page.parent
+    writing = _Writing(load, asked) if {"replies", "control"} & set(asked.parts) else None
+    if "affect" in asked.parts:
+        _affect(load("float32"), asked, progress)
+    if writing is not None:
+        if "replies" in asked.parts:
+            writing.replies(progress)
+        if "control" in asked.parts:
+            writing.control(progress)
+    found = _finished(asked.folder)
+    if "affect" in found:
+        plot_affect(found["affect"], pictures / AFFECT_PICTURE)
+    if "replies" in found:
+        plot_replies(found["replies"], pictures / REPLIES_PICTURE)
+    write_page(asked.page, found, quick=asked.quick)
     return found
 
 
-def _affect(
-    llm: FrozenLLM,
-    data: Path,
-    config: SweepConfig,
-    folder: Path,
-    progress: Progress,
-    *,
-    quick: bool,
-) -> dict[str, Any]:
-    training, test = (read_emobank(data / f"emobank_{name}.csv") for name in ("train", "dev"))
-    if quick:
+def _affect(llm: FrozenLLM, asked: Measurement, progress: Progress) -> None:
+    config = SweepConfig(
+        head_layer=asked.head_layer,
+        target_layers=asked.target_layers,
+        mode=asked.mode,
+        **(QUICK_AFFECT if asked.quick else {}),
+    )
+    training, test = (read_emobank(asked.data / f"emobank_{name}.csv") for name in ("train", "dev"))
+    if asked.quick:
         training, test = (
             one.select(torch.arange(min(count, len(one))))
             for one, count in ((training, QUICK_TEXTS), (test, QUICK_TEST))
         )
-    results = sweep(llm, training, test, config, folder, progress=progress)
+    results = sweep(llm, training, test, config, asked.folder, progress=progress)
     found = {"config": results["config"]}
-    found |= tables(results, folder, config, test.values[:, :2].numpy())
-    write_json(folder / TABLES, found)
+    found |= tables(results, asked.folder, config, test.values[:, :2].numpy())
+    write_json(asked.folder / TABLES, found)
+
+
+class _Writing:
+    """Replies that are steered; whatever is missing for them is told before anything long."""
+
+    def __init__(self, load: Load, asked: Measurement) -> None:
+        self.folder = asked.folder
+        self.llm = load(asked.dtype)
+        self.steering = FittedSteering.load(asked.steering, self.llm)
+        pool = load_prompts("default").split("test")
+        prompts = choose_prompts(pool, QUICK_PROMPTS if asked.quick else PROMPTS)
+        self.effects = EffectConfig(
+            prompts=tuple(prompt.text for prompt in prompts),
+            **(QUICK_REPLIES if asked.quick else {}),
+        )
+        self.learning = AdaptiveConfig(**(QUICK_CONTROL if asked.quick else {}))
+        self.readers: list[EmotionReader] = []
+        if "replies" in asked.parts:
+            self.steering.require(self.effects.targets)
+            critic = resolve_critic("default", self.llm)
+            self.readers = [CriticReader(self.llm, critic), LexiconReader()]
+        if "control" in asked.parts:
+            self.steering.require([self.learning.emotion])
+
+    def replies(self, progress: Progress) -> None:
+        """What steering does to replies."""
+        measure_effects(
+            self.llm, self.steering, self.readers, self.effects, self.folder, progress=progress
+        )
+
+    def control(self, progress: Progress) -> None:
+        """Strength that is learned."""
+        assert self.steering.directions is not None
+        learn_strength(self.llm, self.steering.directions, self.learning, self.folder, progress)
+
+
+def _finished(folder: Path) -> dict[str, Any]:
+    """Results of the parts that are there and complete."""
+    found = {}
+    for part, (file, complete) in {
+        "affect": (TABLES, "insights"),
+        "replies": (EFFECTS, "effects"),
+        "control": (ADAPTIVE, "agents"),
+    }.items():
+        if (folder / file).exists() and complete in (results := read_json(folder / file)):
+            found[part] = results
     return found
-
-
-def _replies(
-    llm: FrozenLLM,
-    directions: ContrastiveDirections,
-    folder: Path,
-    quick: bool,
-    progress: Progress,
-) -> dict[str, Any]:
-    pool = choose_prompts(load_prompts("default").split("test"), 8 if quick else PROMPTS)
-    config = EffectConfig(
-        prompts=tuple(prompt.text for prompt in pool), **(QUICK_REPLIES if quick else {})
-    )
-    readers: list[EmotionReader] = [
-        CriticReader(llm, resolve_critic("default", llm)),
-        LexiconReader(),
-    ]
-    return measure_effects(llm, directions, readers, config, folder, progress=progress)

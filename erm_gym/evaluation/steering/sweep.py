@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -24,8 +24,11 @@ from erm_gym.evaluation.steering.conditions import (
 from erm_gym.evaluation.steering.predictions import PLAIN, Predictions
 from erm_gym.evaluation.storage import read_results, write_json
 from erm_gym.llm import FrozenLLM
+from erm_gym.llm.digest import digest
 from erm_gym.steering import UpperLayers
 from erm_gym.steering.feedback import Mode
+from erm_gym.steering.reading import FEEDBACK_SHARE
+from erm_gym.steering.signals import MOST_ALIKE
 
 FILE = "sweep.json"
 LEAST_TEXTS = 20
@@ -49,8 +52,8 @@ class SweepConfig:
     """How the modulation acts."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     """Of pathways and feedback connections."""
-    feedback_texts: int = 2000
-    """Training texts that the feedback connections learn from."""
+    feedback_share: float = FEEDBACK_SHARE
+    """Share of the training texts that the feedback connections learn from."""
     perplexity_texts: int = 128
     """Test texts whose perplexity is measured."""
 
@@ -71,8 +74,12 @@ class SweepConfig:
             raise RunError("strengths must be finite and at least 0")
         if not self.strengths or 2.0 not in self.strengths:
             raise RunError("strengths must have 2.0, which the finding calls the peak")
-        if min(self.feedback_texts, self.perplexity_texts) < 1:
-            raise RunError("feedback_texts and perplexity_texts must be at least 1")
+        if not 0.0 < self.feedback_share < 1.0:
+            raise RunError(f"feedback_share must be above 0 and below 1, got {self.feedback_share}")
+        if self.perplexity_texts < 1:
+            raise RunError(f"perplexity_texts must be at least 1, got {self.perplexity_texts}")
+        if self.mode not in get_args(Mode):
+            raise RunError(f"mode must be one of {', '.join(get_args(Mode))}, got {self.mode!r}")
 
     def approaches(self) -> dict[str, Condition]:
         """The approaches' table, for bins from true labels."""
@@ -138,8 +145,8 @@ def sweep(
     asked = {
         **asdict(config),
         "llm": llm.fingerprint,
-        "training": [training.source, len(training)],
-        "test": [test.source, len(test)],
+        "training": _about(training),
+        "test": _about(test),
     }
     results = read_results(out / FILE, asked)
     results.setdefault("seeds", {})
@@ -157,8 +164,7 @@ def sweep(
             upper,
             training,
             test,
-            feedback_texts=config.feedback_texts,
-            cache=out / "training_states.npy",
+            feedback_share=config.feedback_share,
             progress=partial(progress, "texts read"),
         )
         for seed in missing:
@@ -188,8 +194,14 @@ def sweep(
     return results
 
 
+def _about(data: LabelledTexts) -> dict[str, Any]:
+    """Tells a set of texts and ratings from others."""
+    parts = (repr(data.texts).encode(), data.values.numpy().tobytes())
+    return {"source": data.source, "texts": len(data), "digest": digest(parts)}
+
+
 def _facts(head: SteeredHead) -> dict[str, Any]:
-    """Coverage of the test texts, and the most alike signals."""
+    """Coverage of the test texts, the most alike signals, and what `validate` refuses."""
     return {
         "coverage": {
             f"{binning} {source}": head.steering.signals[binning].coverage(bins)
@@ -199,6 +211,10 @@ def _facts(head: SteeredHead) -> dict[str, Any]:
             name: asdict(pairs[0])
             for name, own in head.steering.signals.items()
             if (pairs := own.correlations())
+        },
+        "too_alike": {
+            name: [asdict(pair) for pair in own.correlations() if pair.r >= MOST_ALIKE]
+            for name, own in head.steering.signals.items()
         },
         "counts": {name: own.counts.tolist() for name, own in head.steering.signals.items()},
         "gates": head.steering.feedback.gates.tolist(),

@@ -10,10 +10,19 @@ from typing import Any
 import numpy as np
 
 from erm_gym.evaluation.statistics import Interval
-from erm_gym.evaluation.steering.conditions import CONTROLS, SOURCES, Condition, Source, single
+from erm_gym.evaluation.steering.conditions import (
+    BROKEN_PERPLEXITY,
+    CONTROLS,
+    SOURCES,
+    Condition,
+    Source,
+    single,
+)
 from erm_gym.evaluation.steering.predictions import PLAIN, Predictions
 from erm_gym.evaluation.steering.sweep import SweepConfig
-from erm_gym.steering.binning import COARSE
+from erm_gym.steering import BINNINGS
+from erm_gym.steering.config import PRESETS
+from erm_gym.steering.feedback import PATHWAYS
 
 REPETITIONS = 2000
 REPORTED_APPROACHES: dict[str, tuple[float, float]] = {
@@ -22,19 +31,23 @@ REPORTED_APPROACHES: dict[str, tuple[float, float]] = {
     "9-bin valence-only": (0.0004, 0.009),
     "9-bin arousal-only": (-0.002, -0.003),
 }
-"""Changes of r of valence and arousal in the finding; one layer only had +.0004 and +.014."""
+"""Changes of r of valence and arousal in the finding."""
 REPORTED_SINGLE = (0.0004, 0.014)
+"""The same of a single layer, there at strength 2."""
 REPORTED_STRENGTHS: dict[float, tuple[float, float]] = {
     1.0: (-0.001, 0.009),
     1.5: (-0.002, 0.012),
     2.0: (-0.004, 0.014),
 }
-PEAK, SAFE = 2.0, 5.0
-"""Strengths that the finding calls the peak, and the last one before the model breaks."""
+PEAK = PRESETS["peak"]
 SAME = 0.005
 """Changes of r that differ by less count as the same; about half of what the finding is about."""
 HOLDS, LABELS_ONLY, FAILS = "holds", "held there only because of the true labels", "does not hold"
-BROKEN_PERPLEXITY = 2.0
+UNDECIDED = "undecided"
+"""Verdicts of an insight. It holds if all its tests do with predicted bins, and does not if one of
+them is refuted there; if it held with true bins, then because of these."""
+HELD, REFUTED = "held", "refuted"
+"""Outcomes of a test, beside undecided: its whole interval is where it should be, or where not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,15 +173,7 @@ def tables(
     return {
         "plain": changes.plain(),
         "coverage": _coverage(results),
-        "most_alike": max(
-            (
-                one["most_alike"][COARSE]
-                for one in results["seeds"].values()
-                if COARSE in one["most_alike"]
-            ),
-            key=lambda pair: float(pair["r"]),
-            default=None,
-        ),
+        "alike": {name: _alike(results, name) for name in BINNINGS},
         "approaches": approaches,
         "strengths": strengths,
         "perplexity": results["perplexity"],
@@ -183,16 +188,36 @@ def _coverage(results: dict[str, Any]) -> dict[str, float]:
     return {name: min(one["coverage"][name] for one in seeds) for name in seeds[0]["coverage"]}
 
 
+def _alike(results: dict[str, Any], binning: str) -> dict[str, Any]:
+    """The most alike usable signals of each seed, and how many pairs are too alike in any."""
+    seeds = results["seeds"].values()
+    return {
+        "most_alike": [one["most_alike"][binning] for one in seeds if binning in one["most_alike"]],
+        "too_alike": sum(len(one["too_alike"][binning]) for one in seeds),
+    }
+
+
 def _breaks(strengths: dict[str, Any], perplexity: dict[str, Any]) -> dict[str, float | None]:
-    """First strength at which predictions get surely worse, and at which the LM's text does."""
-    predictions = language = None
-    for name, by_source in strengths.items():
-        worse = any(one.high < 0.0 for one in by_source["predicted"])
-        predictions = float(name) if worse and predictions is None else predictions
-        ratio = perplexity[name]
-        broken = ratio is None or ratio >= BROKEN_PERPLEXITY
-        language = float(name) if broken and language is None else language
-    return {"predictions": predictions, "perplexity": language}
+    """Strengths from which on predictions are surely worse, and the LM's text is broken."""
+    worse = {
+        float(name): any(one.high < 0.0 for one in by_source["predicted"])
+        for name, by_source in strengths.items()
+    }
+    broken = {
+        strength: (ratio := perplexity[f"{strength:g}"]) is None or ratio >= BROKEN_PERPLEXITY
+        for strength in worse
+    }
+    return {"predictions": _from_on(worse), "perplexity": _from_on(broken)}
+
+
+def _from_on(found: dict[float, bool]) -> float | None:
+    """The least strength from which on all have it; None if the largest has not."""
+    first = None
+    for strength in sorted(found, reverse=True):
+        if not found[strength]:
+            break
+        first = strength
+    return first
 
 
 def _insights(changes: SweepChanges, config: SweepConfig) -> Iterator[dict[str, Any]]:
@@ -205,12 +230,19 @@ def _insights(changes: SweepChanges, config: SweepConfig) -> Iterator[dict[str, 
         ),
         ("coarse bins", "9 bins beat 25", _coarse_bins),
         ("any layer", "each steered layer alone does the same as the other", _any_layer),
-        ("peak", "2.0 improves on arousal, and more than 5.0 is worse", _peak),
+        ("peak", "2.0 improves on arousal, and by more than any other strength does", _peak),
     ):
         found = {source: test(changes, config, source) for source in SOURCES}
-        held = {source: all(one["held"] for one in found[source]) for source in SOURCES}
-        word = HOLDS if held["predicted"] else LABELS_ONLY if held["true"] else FAILS
-        yield {"name": name, "claim": claim, "tests": found, "verdict": word}
+        yield {"name": name, "claim": claim, "tests": found, "verdict": _verdict(found)}
+
+
+def _verdict(tests: dict[Source, list[dict[str, Any]]]) -> str:
+    outcomes = {source: {one["outcome"] for one in own} for source, own in tests.items()}
+    if outcomes["predicted"] == {HELD}:
+        return HOLDS
+    if REFUTED not in outcomes["predicted"]:
+        return UNDECIDED
+    return LABELS_ONLY if outcomes["true"] == {HELD} else FAILS
 
 
 def _one_pathway(
@@ -221,10 +253,9 @@ def _one_pathway(
         changes.of(replace(table[f"9-bin {name}"], source=source))
         for name in ("valence-only", "dual", "arousal-only")
     )
-    more = (valence - dual).sum()
     return [
-        _test("valence-only less dual, both r together", more, more.low > 0.0),
-        _test("arousal-only, both r together", arousal.sum(), arousal.sum().high < 0.0),
+        _above("valence-only less dual, both r together", (valence - dual).sum()),
+        _below("arousal-only, both r together", arousal.sum()),
     ]
 
 
@@ -235,8 +266,7 @@ def _coarse_bins(
     coarse, fine = (
         changes.of(replace(table[f"{name} dual"], source=source)) for name in ("9-bin", "25-bin")
     )
-    more = (coarse - fine).sum()
-    return [_test("9 bins less 25, dual, both r together", more, more.low > 0.0)]
+    return [_above("9 bins less 25, dual, both r together", (coarse - fine).sum())]
 
 
 def _any_layer(changes: SweepChanges, config: SweepConfig, source: Source) -> list[dict[str, Any]]:
@@ -245,9 +275,9 @@ def _any_layer(changes: SweepChanges, config: SweepConfig, source: Source) -> li
         changes.of(replace(table[single(layer)], source=source)) for layer in config.target_layers
     )
     return [
-        _test(f"{affect}, difference of layers", apart, apart.low > -SAME and apart.high < SAME)
+        _same(f"{affect}, difference of layers", apart)
         for other in others
-        for affect, apart in zip(("valence", "arousal"), (one - other).intervals(), strict=True)
+        for affect, apart in zip(PATHWAYS, (one - other).intervals(), strict=True)
     ]
 
 
@@ -256,17 +286,35 @@ def _peak(changes: SweepChanges, config: SweepConfig, source: Source) -> list[di
         strength: changes.of(replace(one, source=source))
         for strength, one in config.strength_table().items()
     }
-    arousal = table[PEAK].intervals()[1]
-    tests = [_test("arousal at 2.0", arousal, arousal.low > 0.0)]
-    for strength, own in table.items():
-        if strength > SAFE:
-            less = (own - table[PEAK]).intervals()[1]
-            tests.append(_test(f"arousal at {strength:g} less at 2.0", less, less.high < 0.0))
-    return tests
+    return [
+        _above(f"arousal at {PEAK:g}", table[PEAK].intervals()[1]),
+        *(
+            _below(f"arousal at {strength:g} less at {PEAK:g}", (own - table[PEAK]).intervals()[1])
+            for strength, own in table.items()
+            if strength != PEAK
+        ),
+    ]
 
 
-def _test(what: str, interval: Interval, held: bool) -> dict[str, Any]:
-    return {"what": what, "interval": interval, "held": held}
+def _above(what: str, found: Interval) -> dict[str, Any]:
+    """A test that something is above 0."""
+    return _test(what, found, held=found.low > 0.0, refuted=found.high < 0.0)
+
+
+def _below(what: str, found: Interval) -> dict[str, Any]:
+    """A test that something is below 0."""
+    return _test(what, found, held=found.high < 0.0, refuted=found.low > 0.0)
+
+
+def _same(what: str, apart: Interval) -> dict[str, Any]:
+    """A test that a difference is within `SAME`."""
+    within = apart.low > -SAME and apart.high < SAME
+    return _test(what, apart, held=within, refuted=apart.low > SAME or apart.high < -SAME)
+
+
+def _test(what: str, found: Interval, *, held: bool, refuted: bool) -> dict[str, Any]:
+    outcome = HELD if held else REFUTED if refuted else UNDECIDED
+    return {"what": what, "interval": found, "outcome": outcome}
 
 
 def _interval(estimate: float, draws: np.ndarray) -> Interval:

@@ -63,6 +63,26 @@ def test_the_agent_sets_the_steering_alone(
         SteeringOnly(gym.make_vec(ENV, num_envs=1, llm=llm, user="sentiment"))
 
 
+def test_a_reply_that_is_cut_off_has_ended_for_the_agent(
+    llm: FrozenLLM, directions: ContrastiveDirections
+) -> None:
+    """Nothing comes behind it, so nothing is to be hoped for there."""
+    options: dict[str, Any] = {"steering": directions, "steer_towards": "fear"}
+    options |= {"max_new_tokens": 2, "tokens_per_action": 1, "prompts": ["Hi"]}
+    plain = gym.make_vec(ENV, num_envs=3, llm=llm, user="sentiment", **options)
+    wrapped = SteeringOnly(gym.make_vec(ENV, num_envs=3, llm=llm, user="sentiment", **options))
+    cut = 0
+    for envs in (plain, wrapped):
+        envs.reset(seed=0)
+    for _ in range(6):
+        _, _, ended, truncated, _ = plain.step(np.zeros((3, 9), np.float32))
+        _, _, own, never, _ = wrapped.step(np.zeros((3, 1), np.float32))
+        assert own.tolist() == (ended | truncated).tolist()
+        assert not never.any()
+        cut += int(truncated.sum())
+    assert cut > 0
+
+
 def test_what_is_stopped_goes_on_and_ends_alike(
     llm: FrozenLLM, directions: ContrastiveDirections, tmp_path: Path
 ) -> None:
@@ -81,6 +101,8 @@ def test_what_is_stopped_goes_on_and_ends_alike(
     assert set(whole["agents"]) == {"adaptive", fixed, "unsteered"}
     scores = np.array([whole["parts"][f"adaptive {seed}"]["scores"] for seed in (0, 1)])
     assert scores.shape == (2, 4)
+    assert whole["agents"]["adaptive"]["spread"] >= 0.0
+    assert whole["agents"]["unsteered"]["spread"] == 0.0
     assert whole["agents"]["adaptive"]["score"].mean == pytest.approx(scores.mean())
     with pytest.raises(RunError, match="other settings"):
         learn_strength(llm, directions, config(episodes=9), tmp_path / "parts")

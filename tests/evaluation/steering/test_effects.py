@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from erm_gym.evaluation.steering.effects import EffectConfig, cohens_d, measure_
 from erm_gym.evaluation.steering.readers import LexiconReader
 from erm_gym.evaluation.storage import read_json
 from erm_gym.llm import FrozenLLM, load_llm
-from erm_gym.steering import ContrastiveDirections
+from erm_gym.steering import AffectSteering, ContrastiveDirections, FittedSteering, SteeringError
 
 PROMPTS = ("Hi", "Who are you?", "Why?")
 
@@ -28,14 +29,16 @@ def llm() -> FrozenLLM:
 
 
 @pytest.fixture
-def directions(llm: FrozenLLM) -> ContrastiveDirections:
+def steering(llm: FrozenLLM) -> FittedSteering:
     direction = torch.randn(2, 1, llm.hidden_size, generator=torch.Generator().manual_seed(0))
-    return ContrastiveDirections(
-        emotions=("fear", "joy"),
-        layers=(2,),
-        directions=direction,
-        counts=((1, 1), (1, 1)),
-        fingerprint=llm.fingerprint,
+    return FittedSteering(
+        directions=ContrastiveDirections(
+            emotions=("fear", "joy"),
+            layers=(2,),
+            directions=direction,
+            counts=((1, 1), (1, 1)),
+            fingerprint=llm.fingerprint,
+        )
     )
 
 
@@ -43,6 +46,7 @@ class LengthReader:
     """Takes long texts for emotional ones."""
 
     name = "length"
+    about = "characters"
 
     def __call__(self, texts: Sequence[str], emotion: str) -> np.ndarray:
         return np.array([float(len(text)) for text in texts])
@@ -53,6 +57,7 @@ def config(**changes: Any) -> EffectConfig:
         "prompts": PROMPTS,
         "emotions": ("joy",),
         "strengths": (1.0, 1e30),
+        "bins": (),
         "max_new_tokens": 4,
     }
     return EffectConfig(**{**given, **changes})
@@ -89,9 +94,9 @@ def test_the_interval_holds_what_is_there_and_narrows() -> None:
 
 
 def test_replies_are_kept_and_a_model_that_overflows_is_broken(
-    llm: FrozenLLM, directions: ContrastiveDirections, tmp_path: Path
+    llm: FrozenLLM, steering: FittedSteering, tmp_path: Path
 ) -> None:
-    results = measure_effects(llm, directions, [LengthReader()], config(), tmp_path)
+    results = measure_effects(llm, steering, [LengthReader()], config(), tmp_path)
     assert set(results["conditions"]) == {"unsteered", "joy 1", "joy 1e+30"}
     assert len(results["conditions"]["joy 1"]["replies"]) == len(PROMPTS)
     joy = results["effects"]["joy"]
@@ -102,9 +107,9 @@ def test_replies_are_kept_and_a_model_that_overflows_is_broken(
 
 
 def test_what_is_stopped_goes_on_and_ends_alike(
-    llm: FrozenLLM, directions: ContrastiveDirections, tmp_path: Path
+    llm: FrozenLLM, steering: FittedSteering, tmp_path: Path
 ) -> None:
-    whole = measure_effects(llm, directions, [LengthReader()], config(), tmp_path / "whole")
+    whole = measure_effects(llm, steering, [LengthReader()], config(), tmp_path / "whole")
 
     def stop(name: str, done: int, total: int) -> None:
         if done == 2:
@@ -112,12 +117,12 @@ def test_what_is_stopped_goes_on_and_ends_alike(
 
     with pytest.raises(RunInterrupted, match=r"2 of 3 conditions"):
         measure_effects(
-            llm, directions, [LengthReader()], config(), tmp_path / "parts", progress=stop
+            llm, steering, [LengthReader()], config(), tmp_path / "parts", progress=stop
         )
     seen: list[str] = []
     parts = measure_effects(
         llm,
-        directions,
+        steering,
         [LengthReader()],
         config(),
         tmp_path / "parts",
@@ -125,17 +130,52 @@ def test_what_is_stopped_goes_on_and_ends_alike(
     )
     assert parts["conditions"] == whole["conditions"]
     with pytest.raises(RunError, match="other settings"):
-        measure_effects(llm, directions, [], config(seed=1), tmp_path / "parts")
+        measure_effects(llm, steering, [LengthReader()], config(seed=1), tmp_path / "parts")
+    assert steering.directions is not None
+    other = replace(steering.directions, directions=2.0 * steering.directions.directions)
+    with pytest.raises(RunError, match="other settings"):
+        measure_effects(
+            llm,
+            FittedSteering(directions=other),
+            [LengthReader()],
+            config(),
+            tmp_path / "parts",
+        )
+
+
+def test_replies_are_steered_towards_bins(
+    llm: FrozenLLM, steering: FittedSteering, tmp_path: Path
+) -> None:
+    texts = [f"{'What joy' if n % 2 else 'What grief'}, number {n}." for n in range(120)]
+    ratings = torch.tensor([[3.0 + n % 2, 2.0 + n % 3] for n in range(120)])
+    affect = AffectSteering.fit(llm, texts, ratings, head_layer=3, target_layers=(1, 2))
+    affect.save(tmp_path)
+    assert steering.directions is not None
+    steering.directions.save(tmp_path)
+    both = FittedSteering.load(tmp_path, llm)
+    own = config(bins=("positive, strong",), bin_strengths=(20.0,))
+    found = measure_effects(llm, both, [LengthReader()], own, tmp_path / "out")
+    assert set(found["effects"]) == {"joy", "positive, strong"}
+    [entry] = found["effects"]["positive, strong"]["strengths"].values()
+    assert set(entry["d"]["length"]) == {"joy"}
+    conditions = found["conditions"]
+    assert conditions["positive, strong 20"]["replies"] != conditions["unsteered"]["replies"]
+
+
+def test_nothing_fitted_is_an_error(llm: FrozenLLM, tmp_path: Path) -> None:
+    with pytest.raises(SteeringError, match="erm-gym steer fit"):
+        FittedSteering.load(tmp_path, llm)
 
 
 def test_wrong_settings_are_errors(
-    llm: FrozenLLM, directions: ContrastiveDirections, tmp_path: Path
+    llm: FrozenLLM, steering: FittedSteering, tmp_path: Path
 ) -> None:
-    with pytest.raises(RunError, match="none of anger"):
-        measure_effects(llm, directions, [], config(emotions=("anger",)), tmp_path)
+    with pytest.raises(SteeringError, match="unknown target 'anger'; it may be one of fear, joy"):
+        measure_effects(llm, steering, [], config(emotions=("anger",)), tmp_path)
     for changes, message in (
         ({"prompts": ("one",)}, "two at least"),
         ({"strengths": (0.0,)}, "above 0"),
+        ({"bin_strengths": (0.0,)}, "above 0"),
         ({"emotions": ()}, "one at least"),
     ):
         with pytest.raises(RunError, match=message):

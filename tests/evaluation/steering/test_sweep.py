@@ -33,7 +33,6 @@ def config(**changes: Any) -> SweepConfig:
         "target_layers": (1, 2),
         "strengths": (2.0,),
         "seeds": (0, 1),
-        "feedback_texts": 20,
         "perplexity_texts": 2,
     }
     return SweepConfig(**{**given, **changes})
@@ -78,7 +77,9 @@ def test_test_texts_are_never_learned_from(llm: FrozenLLM, tmp_path: Path) -> No
         ({"strengths": (1.0,)}, "must have 2.0"),
         ({"strengths": (2.0, float("nan"))}, "finite"),
         ({"seeds": (0, 0)}, "different"),
-        ({"feedback_texts": 0}, "at least 1"),
+        ({"feedback_share": 1.0}, "below 1"),
+        ({"perplexity_texts": 0}, "at least 1"),
+        ({"mode": "added"}, "one of multiplicative, additive"),
     ],
 )
 def test_wrong_settings_are_errors(changes: dict[str, Any], message: str) -> None:

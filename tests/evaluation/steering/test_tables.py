@@ -19,8 +19,16 @@ from erm_gym.evaluation.steering.conditions import (
 )
 from erm_gym.evaluation.steering.predictions import PLAIN, Predictions
 from erm_gym.evaluation.steering.sweep import SweepConfig
-from erm_gym.evaluation.steering.tables import FAILS, HOLDS, LABELS_ONLY, tables, weighted_r
-from erm_gym.steering import SteeringSignals
+from erm_gym.evaluation.steering.tables import (
+    FAILS,
+    HOLDS,
+    LABELS_ONLY,
+    REFUTED,
+    UNDECIDED,
+    tables,
+    weighted_r,
+)
+from erm_gym.steering import BINNINGS, SteeringConfig, SteeringSignals
 
 TEXTS = 300
 
@@ -42,14 +50,15 @@ def signals() -> SteeringSignals:
     counts = torch.full((9,), 20)
     counts[3] = 1
     return SteeringSignals(
-        binning="9-bin", means=torch.randn(9, 2, 128, generator=generator), counts=counts
+        grid=BINNINGS["9-bin"], means=torch.randn(9, 2, 128, generator=generator), counts=counts
     )
 
 
 def test_controls_put_in_noise_of_the_same_length_or_the_bins_of_others() -> None:
     own = signals()
     bins = torch.arange(9).repeat(4)
-    condition = Condition(approach="dual", layers=(1,), strength=1.0, source="true")
+    config = SteeringConfig(approach="dual", target_layers=(1,))
+    condition = Condition(config=config)
     plain, random, shuffled = (
         replace(condition, control=control).signals(own, bins, seed=0) for control in CONTROLS
     )
@@ -60,7 +69,7 @@ def test_controls_put_in_noise_of_the_same_length_or_the_bins_of_others() -> Non
     assert not torch.equal(shuffled, plain)
     assert torch.equal(shuffled.sum(dim=(1, 2)).sort()[0], plain.sum(dim=(1, 2)).sort()[0])
     assert not plain[3].any()  # its bin has too few texts
-    alone = replace(condition, approach="arousal-only").signals(own, bins, seed=0)
+    alone = Condition(config=replace(config, approach="arousal-only")).signals(own, bins, seed=0)
     assert not alone[:, 0].any()
     assert torch.equal(alone[:, 1], plain[:, 1])
 
@@ -69,8 +78,8 @@ def test_every_condition_is_named_once() -> None:
     names = [str(one) for one in SweepConfig(strength=2.0).conditions()]
     assert len(set(names)) == len(names)
     table = approach_table((3, 5), 1.0)
-    assert [one.layers for one in table.values()][-2:] == [(3,), (5,)]
-    assert strength_table(5, (1.0, 2.0))[2.0].layers == (5,)
+    assert [one.config.target_layers for one in table.values()][-2:] == [(3,), (5,)]
+    assert strength_table(5, (1.0, 2.0))[2.0].config.target_layers == (5,)
 
 
 def worse(ratings: np.ndarray, noise: float, seed: int) -> np.ndarray:
@@ -94,10 +103,15 @@ def kept(tmp_path: Path, noises: dict[str, float]) -> tuple[SweepConfig, np.ndar
 
 def results(config: SweepConfig) -> dict[str, object]:
     coverage = {f"{name} {source}": 0.99 for name in ("9-bin", "25-bin") for source in SOURCES}
-    alike = {"9-bin": {"pathway": "valence", "one": "a", "other": "b", "r": 0.5}}
+    pair = {"pathway": "valence", "one": "a", "other": "b", "r": 0.95}
+    about = {
+        "coverage": coverage,
+        "most_alike": {"9-bin": {**pair, "r": 0.5}, "25-bin": pair},
+        "too_alike": {"9-bin": [], "25-bin": [pair]},
+    }
     perplexity = {"unsteered": 100.0, "1": 1.0, "2": 1.1, "10": 2.5}
     return {
-        "seeds": {str(seed): {"coverage": coverage, "most_alike": alike} for seed in config.seeds},
+        "seeds": {str(seed): about for seed in config.seeds},
         "perplexity": perplexity,
     }
 
@@ -120,13 +134,33 @@ def test_verdicts_follow_from_what_was_predicted(tmp_path: Path) -> None:
     assert words["one pathway"] == HOLDS
     assert words["coarse bins"] == LABELS_ONLY
     assert words["any layer"] == HOLDS
-    assert words["peak"] == FAILS  # 2.0 is no better than nothing
+    assert words["peak"] == UNDECIDED  # no condition but 10 differs from nothing
     change = found["approaches"]["9-bin dual"]["true"]["signal"][0]
     before = np.mean([np.corrcoef(worse(ratings, 1.0, s).T[0], ratings.T[0])[0, 1] for s in (0, 1)])
     after = np.mean([np.corrcoef(worse(ratings, 0.5, s).T[0], ratings.T[0])[0, 1] for s in (0, 1)])
     assert change.mean == pytest.approx(after - before, abs=1e-6)
     assert change.low < change.mean < change.high
     assert found["breaks"] == {"predictions": 10.0, "perplexity": 10.0}
+    assert found["alike"]["25-bin"]["too_alike"] == 2  # one of each seed
+    assert [pair["r"] for pair in found["alike"]["9-bin"]["most_alike"]] == [0.5, 0.5]
+
+
+def test_a_peak_that_another_strength_surpasses_is_refuted(tmp_path: Path) -> None:
+    config, ratings, folder = kept(
+        tmp_path, {"strength 1 predicted": 0.5, "strength 10 predicted": 0.5}
+    )
+    found = tables(results(config), folder, config, ratings)
+    [peak] = [one for one in found["insights"] if one["name"] == "peak"]
+    outcomes = {one["what"]: one["outcome"] for one in peak["tests"]["predicted"]}
+    assert outcomes["arousal at 1 less at 2"] == REFUTED
+    assert outcomes["arousal at 2"] == UNDECIDED
+    assert peak["verdict"] == FAILS
+
+
+def test_what_is_worse_only_in_between_breaks_nothing(tmp_path: Path) -> None:
+    config, ratings, folder = kept(tmp_path, {"strength 2 predicted": 2.0})
+    found = tables(results(config), folder, config, ratings)
+    assert found["breaks"]["predictions"] is None
 
 
 def test_predictions_survive_and_damage_is_told(tmp_path: Path) -> None:
