@@ -165,6 +165,8 @@ class SweepSteering(_Steering):
     """Hidden layers, below that, which are steered for it."""
     mode: Mode = "multiplicative"
     """How signals change them."""
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    """Seeds of what reads affect and leads it back."""
     quick: bool = False
     """Few texts, seeds and episodes, to see that everything runs; the figures mean nothing."""
 
@@ -182,6 +184,7 @@ class SweepSteering(_Steering):
             head_layer=self.head_layer,
             target_layers=self.target_layers,
             mode=self.mode,
+            seeds=self.seeds,
             quick=self.quick,
             dtype=self.dtype,
         )

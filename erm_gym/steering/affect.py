@@ -271,7 +271,7 @@ class AffectSteering:
             "mode": self.feedback.mode,
         }
         tensors = {
-            f"{part}.{name}": value.contiguous()
+            f"{part}.{name}": value.contiguous().cpu()
             for part, module in (("pathways", self.pathways), ("feedback", self.feedback))
             for name, value in module.state_dict().items()
         }

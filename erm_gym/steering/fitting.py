@@ -154,7 +154,7 @@ def fit_feedback(
         made.deviations.copy_(deviations)
         seen = pathways.spread(pathways(states).ratings)  # [N, 2]
         felt = torch.stack([one.of(one.grid.of(seen)) for one in signals.values()])
-        wanted = pathways.standardised(data.lower_ratings.to(seen))
+        wanted = pathways.standardised(data.lower_ratings)
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(made.parameters(), lr=FEEDBACK_RATE)
     batches = list(lower.batches(FEEDBACK_TOKENS))

@@ -111,7 +111,7 @@ class AffectPathways(nn.Module):
 
     def standardised(self, ratings: Tensor) -> Tensor:
         """True ratings `[n, 2]` on their own scale, standardised."""
-        return (ratings - self.rating_mean) / self.rating_sd
+        return (ratings.to(self.rating_mean) - self.rating_mean) / self.rating_sd
 
     def spread(self, predicted: Tensor) -> Tensor:
         """Predicted ratings `[n, 2]`, standardised by how predictions spread over training texts.
@@ -119,7 +119,7 @@ class AffectPathways(nn.Module):
         A regression predicts less than it was shown: with the thresholds of true ratings nearly all
         of its arousal would be moderate.
         """
-        return (predicted - self.predicted_mean) / self.predicted_sd
+        return (predicted.to(self.predicted_mean) - self.predicted_mean) / self.predicted_sd
 
 
 def _path() -> nn.Sequential:

@@ -57,7 +57,7 @@ class CriticReader:
             found = np.full(len(EMOTIONS), np.nan)
             if text.strip():
                 read = read_emotional(self._llm, self._critic, text)
-                found = read.signals.tensor.mean(dim=0).double().numpy()
+                found = read.signals.tensor.mean(dim=0).double().cpu().numpy()
             self._read[text] = found
         return self._read[text]
 

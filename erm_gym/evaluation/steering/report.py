@@ -41,7 +41,6 @@ PROMPTS, QUICK_PROMPTS = 64, 8
 QUICK_TEXTS, QUICK_TEST = 300, 60
 QUICK_AFFECT: dict[str, Any] = {
     "strengths": (1.0, 2.0, 10.0),
-    "seeds": (0,),
     "perplexity_texts": 4,
 }
 QUICK_REPLIES: dict[str, Any] = {
@@ -83,6 +82,8 @@ class Measurement:
     """Hidden layers below it that are steered for that."""
     mode: Mode = "multiplicative"
     """How signals change them."""
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    """Of pathways and feedback connections; a quick run takes the first."""
     quick: bool = False
     """Few texts, seeds and episodes."""
     dtype: str = "bfloat16"
@@ -152,6 +153,7 @@ def _affect(llm: FrozenLLM, asked: Measurement, progress: Progress) -> None:
         head_layer=asked.head_layer,
         target_layers=asked.target_layers,
         mode=asked.mode,
+        seeds=asked.seeds[:1] if asked.quick else asked.seeds,
         **(QUICK_AFFECT if asked.quick else {}),
     )
     training, test = (read_emobank(asked.data / f"emobank_{name}.csv") for name in ("train", "dev"))
