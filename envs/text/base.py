@@ -149,8 +149,16 @@ class TextVectorEnv(VectorEnv, ABC, Generic[Options]):
             UserError: If there is no such user.
         """
         user = make_user(self.options.user, self.llm)
-        check_turns(user, self.env_id)
+        self.require_effect(user)
         return user
+
+    def require_effect(self, user: CheckedUser) -> None:
+        """Makes sure that nothing of a user goes without effect here.
+
+        Raises:
+            OptionError: If something of it needs several turns, and there is one.
+        """
+        check_turns(user, self.env_id)
 
     @abstractmethod
     def make_writer(self) -> Writer[Any]:

@@ -96,9 +96,13 @@ class ConversationVectorEnv(TextVectorEnv[ConversationOptions]):
     def make_user(self) -> CheckedUser:
         """The user, who is given words if it has none."""
         user = make_conversing_user(self.options.user, self.llm)
+        self.require_effect(user)
+        return user
+
+    def require_effect(self, user: CheckedUser) -> None:
+        """As of all text environments, if an episode is a single reply."""
         if self.options.max_turns == 1:
             check_turns(user, f"{self.env_id} with max_turns=1")
-        return user
 
     def make_writer(self) -> Writer[Any]:
         """The writer that `actions` names."""

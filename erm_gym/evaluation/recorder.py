@@ -19,6 +19,8 @@ Observation = dict[str, np.ndarray]
 
 HELD_OUT = "held_out"
 """What counts of the held-out user begin with, before a `/`."""
+HELD_OUT_STREAM = 0x4E1D
+"""Ends the seeds of the held-out user's numbers, which are others than the user's."""
 
 
 class EpisodeRecorder(VectorWrapper):
@@ -43,6 +45,7 @@ class EpisodeRecorder(VectorWrapper):
 
         Raises:
             UserError: If there is no such user.
+            OptionError: If something of it needs several turns, and there is one.
         """
         super().__init__(env)
         inner = env.unwrapped
@@ -50,6 +53,8 @@ class EpisodeRecorder(VectorWrapper):
         self._inner = inner
         self.llm = inner.llm
         self.held_out = None if held_out is None else make_user(held_out, inner.llm)
+        if self.held_out is not None:
+            inner.require_effect(self.held_out)
         self._finished: list[tuple[int, EpisodeRecord]] = []
 
     def step(
@@ -80,7 +85,7 @@ class EpisodeRecorder(VectorWrapper):
         answers = {row: Feedback.silent() for row, _ in finished}
         asked = [(row, episode) for row, episode in finished if not self._inner.unheard[row]]
         if self.held_out is not None and asked:
-            rng = np.random.default_rng([episode.seed for _, episode in asked])
+            rng = np.random.default_rng([*(one.seed for _, one in asked), HELD_OUT_STREAM])
             said = self.held_out([episode for _, episode in asked], rng)
             answers.update(zip((row for row, _ in asked), said, strict=True))
         return list(answers.values())

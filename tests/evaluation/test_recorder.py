@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from erm_gym.emotion import EmotionalCritic
+from erm_gym.envs.text import OptionError
 from erm_gym.envs.text.candidate import candidate_generation_vec
 from erm_gym.evaluation.recorder import EpisodeRecorder
 from erm_gym.feedback import Episode, Feedback, UserError
@@ -125,6 +126,30 @@ def test_a_held_out_user_scores_the_same_episodes_and_changes_no_reward(tiny: Fr
         assert record.held_out_stance == ("" if silent else "hedge")
         assert record.held_out_components == ({} if silent else {"part": -0.5})
     assert all(record.held_out is None for _, record in plain.drain())
+
+
+def test_the_held_out_user_draws_other_numbers_than_the_user(tiny: FrozenLLM) -> None:
+    def drawing(seen: list[float]) -> Any:
+        def user(episodes: Sequence[Episode], rng: np.random.Generator) -> list[Feedback]:
+            seen.extend(rng.random(len(episodes)).tolist())
+            return [Feedback(score=0.0) for _ in episodes]
+
+        return user
+
+    own: list[float] = []
+    others: list[float] = []
+    options: dict[str, Any] = {"llm": "tiny", "max_new_tokens": 1, "user": drawing(own)}
+    envs = EpisodeRecorder(candidate_generation_vec(3, **options), drawing(others))
+    envs.reset(seed=0)
+    envs.step(np.zeros(3, int))
+    assert len(own) == len(others) == 3
+    assert not set(own) & set(others)
+
+
+def test_a_held_out_user_of_whom_something_has_no_effect_is_an_error() -> None:
+    envs = candidate_generation_vec(1, llm="tiny", max_new_tokens=1)
+    with pytest.raises(OptionError, match="needs a conversation"):
+        EpisodeRecorder(envs, "sentiment | delay(2)")
 
 
 def test_a_held_out_user_that_fails_is_named() -> None:
