@@ -75,11 +75,14 @@ class FitSteering(_Steering):
         from erm_gym.evaluation import RunError
 
         labelled, rated = find_training_texts(self.data)
+        llm = self.load(console)
         result: dict[str, Any] = {}
         with ProgressDisplay(console) as display:
             try:
+                if rated is not None:
+                    self._check_affect(llm)
                 if labelled is not None:
-                    result["directions"] = self._directions(console, labelled, display)
+                    result["directions"] = self._directions(llm, labelled, display)
                 if rated is not None:
                     result["affect"] = self._affect(console, rated, display)
             except ValueError as error:
@@ -87,13 +90,24 @@ class FitSteering(_Steering):
         print_place(console, "steering", self.out)
         return Outcome(result)
 
+    def _check_affect(self, llm: FrozenLLM) -> None:
+        """Tells what is wrong with the settings before anything is read."""
+        from erm_gym.steering import AffectSteering
+
+        AffectSteering.check(
+            llm,
+            head_layer=self.head_layer,
+            target_layers=self.target_layers,
+            mode=self.mode,
+            threshold=self.threshold,
+        )
+
     def _directions(
-        self, console: Console, data: LabelledTexts, display: ProgressDisplay
+        self, llm: FrozenLLM, data: LabelledTexts, display: ProgressDisplay
     ) -> dict[str, Any]:
         from erm_gym.steering import contrastive_directions
         from erm_gym.steering.emotions import contrasts
 
-        llm = self.load(console)
         found = contrastive_directions(
             llm,
             contrasts(data, texts=self.texts, seed=self.seed),
@@ -210,7 +224,7 @@ class GenerateSteered(_Steering):
     """Folder that `steer fit` wrote."""
     towards: str = "joy"
     """An emotion, whose direction is added, or a bin such as "positive, strong", whose signals
-    modulate what the model feels."""
+    modulate hidden states."""
     strength: float = 2.0
     """How much; of a direction it may be negative, which steers away."""
     replies: int = 3

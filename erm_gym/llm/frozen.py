@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import weakref
 from collections.abc import Sequence
 from functools import cached_property
@@ -10,6 +9,7 @@ from typing import Any
 
 import torch
 
+from erm_gym.llm.digest import digest
 from erm_gym.llm.kv_cache import Forward, TransformersForward
 from erm_gym.llm.llama import LlamaForward
 from erm_gym.llm.slots import Slots
@@ -116,8 +116,13 @@ class FrozenLLM:
         config = self.model.config.get_text_config()
         parts = [config.model_type, config.hidden_size, config.num_hidden_layers, self.vocab_size]
         words = [self.tokenizer.convert_ids_to_tokens(i) for i in range(0, len(self.tokenizer), 97)]
-        digest = hashlib.sha256(repr((parts, words)).encode()).hexdigest()[:12]
-        return "-".join(map(str, parts)) + f"-{digest}"
+        return "-".join(map(str, parts)) + f"-{digest([repr((parts, words)).encode()])[:12]}"
+
+    @cached_property
+    def weights_digest(self) -> str:
+        """Tells models of one architecture apart, by a few numbers of every tensor."""
+        tensors = self.model.state_dict().values()
+        return digest(tensor.flatten()[:256].float().cpu().numpy().tobytes() for tensor in tensors)
 
     def encode_prompt(self, prompt: Messages) -> list[int]:
         """Token ids of a conversation up to the place where the assistant starts to write.

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from erm_gym.llm import FrozenLLM, LLMError
+from erm_gym.llm.digest import digest
 from erm_gym.llm.edits import Edits
 from erm_gym.steering.binning import BINNINGS, THRESHOLD, grids
 from erm_gym.steering.config import (
@@ -21,7 +22,7 @@ from erm_gym.steering.config import (
     choose_signals,
     require_known,
 )
-from erm_gym.steering.feedback import FeedbackConnections, Mode
+from erm_gym.steering.feedback import FeedbackConnections, Mode, check_connections
 from erm_gym.steering.fitting import fit_feedback, fit_pathways
 from erm_gym.steering.pathways import AffectPathways
 from erm_gym.steering.reading import FEEDBACK_SHARE, RatedStates, mean_states
@@ -95,7 +96,13 @@ class AffectSteering:
             ValueError: If layers are out of order, texts too few, or a number is out of range.
         """
         data = RatedStates.read(
-            UpperLayers(llm, min(target_layers), head_layer),
+            cls.check(
+                llm,
+                head_layer=head_layer,
+                target_layers=target_layers,
+                mode=mode,
+                threshold=threshold,
+            ),
             texts,
             ratings,
             feedback_share=feedback_share,
@@ -110,6 +117,27 @@ class AffectSteering:
             seed=seed,
             progress=lambda *done: progress("feedback connections", *done),
         )
+
+    @staticmethod
+    def check(
+        llm: FrozenLLM,
+        *,
+        head_layer: int,
+        target_layers: Sequence[int],
+        mode: Mode,
+        threshold: float,
+    ) -> UpperLayers:
+        """Checks settings of `fit`, which takes long.
+
+        Returns:
+            The layers from the first steered one to the head's.
+
+        Raises:
+            ValueError: It names what is out of range or order.
+        """
+        grids(threshold)
+        check_connections(target_layers, mode)
+        return UpperLayers(llm, min(target_layers), head_layer)
 
     @classmethod
     def fit_states(
@@ -260,10 +288,25 @@ class AffectSteering:
             layer: self.feedback.edit(layer, signals, strength) for layer in config.target_layers
         }
 
+    def digest(self) -> str:
+        """Tells all of its numbers from others."""
+        modules = (self.pathways, self.feedback)
+        weights = [one for module in modules for one in module.state_dict().values()]
+        signals = [one.digest() for one in self.signals.values()]
+        return digest(
+            [*(one.cpu().numpy().tobytes() for one in weights), *map(str.encode, signals)]
+        )
+
     def save(self, folder: Path) -> None:
-        """Writes `affect.safetensors` and the files of the signals, each whole or not at all."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Writes the files of the signals, then `affect.safetensors`, each whole or not at all.
+
+        The last one knows the others, so that a fit that was cut off in between is not taken for
+        one that belongs together.
+        """
+        for signals in self.signals.values():
+            signals.save(folder)
         about = {
+            "signals": {name: one.digest() for name, one in self.signals.items()},
             "fingerprint": self.llm.fingerprint,
             "hidden_size": self.llm.hidden_size,
             "head_layer": self.pathways.layer,
@@ -278,8 +321,6 @@ class AffectSteering:
         partial = folder / f"{WEIGHTS}.partial"
         save_file(tensors, partial, metadata={"about": json.dumps(about)})
         partial.replace(folder / WEIGHTS)
-        for signals in self.signals.values():
-            signals.save(folder)
 
     @classmethod
     def load(cls, folder: Path, llm: FrozenLLM) -> Self:
@@ -306,6 +347,7 @@ class AffectSteering:
                 }
                 module.load_state_dict(own)
                 module.eval().requires_grad_(False)
+            digests = dict(about["signals"])
         except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise LLMError(
                 f"{path} holds no affect pathways, or was cut off: {error}; make it again with "
@@ -317,4 +359,10 @@ class AffectSteering:
                 "make another one for it with erm-gym steer fit"
             )
         signals = {name: SteeringSignals.load(folder, name) for name in BINNINGS}
+        for name, one in signals.items():
+            if digests.get(name) != one.digest():
+                raise LLMError(
+                    f"the {name} signals in {folder} belong to another fit than {WEIGHTS}; make "
+                    "all of it again with erm-gym steer fit"
+                )
         return cls(llm, pathways, feedback, signals)

@@ -54,13 +54,10 @@ class FeedbackConnections(nn.Module):
             seed: Of the first weights.
 
         Raises:
-            ValueError: If the layers are none or twice the same, or the mode is unknown.
+            ValueError: As `check_connections`.
         """
         super().__init__()
-        if not layers or len(set(layers)) != len(layers):
-            raise ValueError(f"layers must be different numbers, at least one, got {layers}")
-        if mode not in get_args(Mode):
-            raise ValueError(f"mode must be one of {get_args(Mode)}, got {mode!r}")
+        check_connections(layers, mode)
         self.layers = tuple(layers)
         self.mode: Mode = mode
         generator = torch.Generator().manual_seed(seed)
@@ -109,3 +106,15 @@ class FeedbackConnections(nn.Module):
             return lambda states: states * (1.0 + scaled).to(states)
         offset = scaled * self.deviations[self.layers.index(layer)]
         return lambda states: states + offset.to(states)
+
+
+def check_connections(layers: Sequence[int], mode: str) -> None:
+    """Checks where connections lead to, and how.
+
+    Raises:
+        ValueError: If the layers are none, twice the same or no block's, or the mode is unknown.
+    """
+    if not layers or len(set(layers)) != len(layers) or min(layers) < 1:
+        raise ValueError(f"layers must be different numbers from 1 on, at least one, got {layers}")
+    if mode not in get_args(Mode):
+        raise ValueError(f"mode must be one of {get_args(Mode)}, got {mode!r}")

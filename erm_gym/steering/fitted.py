@@ -48,12 +48,9 @@ class FittedSteering:
                 "digest": digest([self.directions.directions.cpu().numpy().tobytes()]),
             }
         if self.affect is not None:
-            modules = (self.affect.pathways, self.affect.feedback)
-            weights = [one for module in modules for one in module.state_dict().values()]
-            weights += [own.means for own in self.affect.signals.values()]
             found["affect"] = {
                 "layers": self.affect.feedback.layers,
-                "digest": digest(one.cpu().numpy().tobytes() for one in weights),
+                "digest": self.affect.digest(),
             }
         return found
 

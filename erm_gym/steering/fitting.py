@@ -13,13 +13,12 @@ from torch.nn import functional
 from erm_gym.llm.edits import Edits
 from erm_gym.steering.feedback import FeedbackConnections, Mode
 from erm_gym.steering.pathways import AffectPathways
-from erm_gym.steering.reading import RatedStates
+from erm_gym.steering.reading import LEAST_TEXTS, RatedStates
 from erm_gym.steering.signals import SteeringSignals
 from erm_gym.steering.upper import LowerStates, UpperLayers
 
 HELD_OUT = 0.1
 """Share of the texts that decide when to stop."""
-LEAST_TEXTS = 20
 PATIENCE = 8
 BATCH = 128
 FEEDBACK_RATE = 1e-2

@@ -13,6 +13,8 @@ from erm_gym.steering.upper import LowerStates, UpperLayers
 
 FEEDBACK_SHARE = 0.25
 """Share of the training texts that the feedback connections learn from, and the pathways do not."""
+LEAST_TEXTS = 20
+"""Texts that the pathways need."""
 CHUNK = 512
 """Texts that are read at a time."""
 Progress = Callable[[int, int], None]
@@ -59,16 +61,12 @@ class RatedStates:
             progress: Told how many of the pathways' texts are read, of how many.
 
         Raises:
-            ValueError: If the share is out of range, texts and ratings differ in number, or a text
-                is empty.
+            ValueError: As `split_texts`, and if texts and ratings differ in number, or a text is
+                empty.
         """
         if len(texts) != len(ratings):
             raise ValueError(f"there are {len(texts)} texts and {len(ratings)} ratings")
-        if not 0.0 < feedback_share < 1.0:
-            raise ValueError(f"feedback_share must be above 0 and below 1, got {feedback_share}")
-        order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(0))
-        count = round(feedback_share * len(texts))
-        kept, others = (part.sort()[0].tolist() for part in (order[:count], order[count:]))
+        kept, others = split_texts(len(texts), feedback_share)
         return cls(
             upper=upper,
             states=read_states(upper, [texts[row] for row in others], progress),
@@ -76,6 +74,29 @@ class RatedStates:
             lower=upper.read([texts[row] for row in kept]),
             lower_ratings=ratings[kept],
         )
+
+
+def split_texts(count: int, share: float) -> tuple[list[int], list[int]]:
+    """Numbers of the texts that the feedback connections learn from, and of the pathways' ones.
+
+    Args:
+        count: Of all texts.
+        share: Of the feedback connections, above 0 and below 1.
+
+    Raises:
+        ValueError: If the share is out of range, or either gets too few texts.
+    """
+    if not 0.0 < share < 1.0:
+        raise ValueError(f"feedback_share must be above 0 and below 1, got {share}")
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
+    first = round(share * count)
+    if not first or count - first < LEAST_TEXTS:
+        raise ValueError(
+            f"of {count} rated texts {count - first} are the pathways' and {first} the feedback "
+            f"connections'; they need {LEAST_TEXTS} and 1 at least"
+        )
+    kept, others = (part.sort()[0].tolist() for part in (order[:first], order[first:]))
+    return kept, others
 
 
 @torch.no_grad()

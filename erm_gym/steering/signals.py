@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from erm_gym.llm.digest import digest
 from erm_gym.steering.binning import Binning
 from erm_gym.steering.feedback import PATHWAYS
 
@@ -112,6 +113,11 @@ class SteeringSignals:
                 f"{pairs}"
             )
         return found
+
+    def digest(self) -> str:
+        """Tells means, counts and borders from others."""
+        own = [one.contiguous().cpu().numpy().tobytes() for one in (self.means, self.counts)]
+        return digest([*own, repr(self.grid).encode()])
 
     def save(self, folder: Path) -> None:
         """Writes `signals-NAME.safetensors` and a `.json` with what is to be read, each whole."""

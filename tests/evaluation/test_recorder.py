@@ -128,7 +128,8 @@ def test_a_held_out_user_scores_the_same_episodes_and_changes_no_reward(tiny: Fr
     assert all(record.held_out is None for _, record in plain.drain())
 
 
-def test_the_held_out_user_draws_other_numbers_than_the_user(tiny: FrozenLLM) -> None:
+@pytest.mark.parametrize("rows", [1, 3])
+def test_the_held_out_user_draws_other_numbers_than_the_user(rows: int) -> None:
     def drawing(seen: list[float]) -> Any:
         def user(episodes: Sequence[Episode], rng: np.random.Generator) -> list[Feedback]:
             seen.extend(rng.random(len(episodes)).tolist())
@@ -139,10 +140,10 @@ def test_the_held_out_user_draws_other_numbers_than_the_user(tiny: FrozenLLM) ->
     own: list[float] = []
     others: list[float] = []
     options: dict[str, Any] = {"llm": "tiny", "max_new_tokens": 1, "user": drawing(own)}
-    envs = EpisodeRecorder(candidate_generation_vec(3, **options), drawing(others))
+    envs = EpisodeRecorder(candidate_generation_vec(rows, **options), drawing(others))
     envs.reset(seed=0)
-    envs.step(np.zeros(3, int))
-    assert len(own) == len(others) == 3
+    envs.step(np.zeros(rows, int))
+    assert len(own) == len(others) == rows
     assert not set(own) & set(others)
 
 

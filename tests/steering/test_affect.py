@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -86,6 +88,24 @@ def test_thresholds_are_the_users(llm: FrozenLLM, tmp_path: Path) -> None:
     assert loaded.signals["25-bin"].grid.thresholds == (-1.0, -0.5, 0.5, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"threshold": 2.0}, "threshold must be above 0"),
+        ({"target_layers": (2, 2)}, "different"),
+        ({"target_layers": (0,)}, "from 1 on"),
+        ({"mode": "added"}, "mode must be one of"),
+        ({"head_layer": 9}, "layers 0 <= first < last < 4"),
+    ],
+)
+def test_wrong_settings_are_told_before_anything_is_read(
+    llm: FrozenLLM, changes: dict[str, Any], message: str
+) -> None:
+    given = {"head_layer": 3, "target_layers": (1, 2), **changes}
+    with pytest.raises(ValueError, match=message):
+        AffectSteering.fit(llm, [""] * 99, torch.zeros(99, 2), **given)  # texts that cannot be read
+
+
 def test_what_was_saved_is_loaded(llm: FrozenLLM, steering: AffectSteering, tmp_path: Path) -> None:
     steering.save(tmp_path)
     loaded = AffectSteering.load(tmp_path, llm)
@@ -101,6 +121,13 @@ def test_files_that_do_not_fit_are_errors(
     whole = file.read_bytes()
     file.write_bytes(whole[:-5])
     with pytest.raises(LLMError, match="cut off"):
+        AffectSteering.load(tmp_path, llm)
+    own = replace(
+        steering.signals["25-bin"], min_samples=3, means=steering.signals["25-bin"].means + 1
+    )
+    own.save(tmp_path)  # as if a later fit was killed here
+    file.write_bytes(whole)
+    with pytest.raises(LLMError, match=r"the 25-bin signals .* belong to another fit"):
         AffectSteering.load(tmp_path, llm)
     file.write_bytes(whole.replace(llm.fingerprint.encode(), b"x" * len(llm.fingerprint)))
     with pytest.raises(LLMError, match="belongs to xxx"):

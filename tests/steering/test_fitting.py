@@ -138,7 +138,7 @@ def test_deviations_are_those_of_the_layers_token_states(llm: FrozenLLM) -> None
 
 
 def test_pathways_of_another_layer_are_an_error(llm: FrozenLLM) -> None:
-    data = RatedStates.read(UpperLayers(llm, 1, 3), ["a", "b"], torch.zeros(2, 2))
+    data = RatedStates.read(UpperLayers(llm, 1, 3), ["a"] * 40, torch.zeros(40, 2))
     with pytest.raises(ValueError, match="read layer 2 and the blocks end at 3"):
         fit_feedback(AffectPathways(llm.hidden_size, 2), data, {}, layers=(1,), seed=0)
 
@@ -160,5 +160,7 @@ def test_what_feedback_learns_from_is_kept_from_the_pathways_wherever_it_is_in_t
         torch.testing.assert_close(data.lower.rows[3], upper.read([texts[row]]).rows[0])
     with pytest.raises(ValueError, match="feedback_share"):
         RatedStates.read(upper, texts, ratings, feedback_share=1.0)
+    with pytest.raises(ValueError, match="of 25 rated texts 19"):
+        RatedStates.read(upper, texts[:25], ratings[:25])
     with pytest.raises(ValueError, match="40 texts and 3 ratings"):
         RatedStates.read(upper, texts, ratings[:3])

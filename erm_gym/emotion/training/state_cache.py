@@ -63,7 +63,7 @@ class StateCache:
         start = len(llm.template)
         self._key = {
             "llm": llm.name,
-            "weights": _identify_weights(llm),
+            "weights": llm.weights_digest,
             "dtype": str(llm.dtype).removeprefix("torch."),
             "layers": list(layers),
             "tokens": digest(repr((start, own)).encode() for own in tokens),
@@ -181,9 +181,3 @@ def _encode(llm: FrozenLLM, text: str) -> list[int]:
             f"{text[:60]!r}; leave that text out"
         )
     return tokens
-
-
-def _identify_weights(llm: FrozenLLM) -> str:
-    """Tells apart models of one architecture: a few numbers of every tensor."""
-    tensors = llm.model.state_dict().values()
-    return digest(tensor.flatten()[:256].float().cpu().numpy().tobytes() for tensor in tensors)

@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from erm_gym.agents import GymnasiumVecEnv
 from erm_gym.envs.text.control import ACTION_SIZE
+from erm_gym.envs.text.critic_rows import resolve_critic
 from erm_gym.evaluation.config import RunError, RunInterrupted
 from erm_gym.evaluation.rollouts import choose_prompts
 from erm_gym.evaluation.statistics import (
@@ -27,9 +28,11 @@ from erm_gym.evaluation.statistics import (
     probability_of_improvement,
     stratified_bootstrap,
 )
+from erm_gym.evaluation.steering.settings import about_critic, about_llm
 from erm_gym.evaluation.storage import read_results, write_json
 from erm_gym.feedback import PromptPool, load_prompts
 from erm_gym.llm import FrozenLLM
+from erm_gym.llm.digest import digest
 from erm_gym.steering import ContrastiveDirections, FittedSteering
 
 FILE = "adaptive.json"
@@ -153,15 +156,8 @@ def learn_strength(
         RunInterrupted: If it was stopped; what was finished is kept.
         ValueError: If there is no direction of the emotion.
     """
-    directions.number(config.emotion)
     path = out / FILE
-    asked = {
-        **asdict(config),
-        "llm": llm.fingerprint,
-        "dtype": str(llm.dtype).removeprefix("torch."),
-        "steering": FittedSteering(directions=directions).about(),
-    }
-    results = read_results(path, asked)
+    results = kept_parts(llm, directions, config, out)
     results.setdefault("parts", {})
     held_out = choose_prompts(load_prompts("default").split("test"), config.evaluation_prompts)
     parts = [f"tried {one:g}" for one in config.fixed]
@@ -180,6 +176,21 @@ def learn_strength(
     results |= _judge(run)
     write_json(path, results)
     return results
+
+
+def kept_parts(
+    llm: FrozenLLM, directions: ContrastiveDirections, config: AdaptiveConfig, out: Path
+) -> dict[str, Any]:
+    """What an earlier call of `learn_strength` kept; arguments and errors as for that."""
+    directions.number(config.emotion)
+    asked = {
+        **asdict(config),
+        "llm": about_llm(llm),
+        "critic": about_critic(resolve_critic("default", llm)),
+        "prompts": digest(prompt.text.encode() for prompt in load_prompts("default")),
+        "steering": FittedSteering(directions=directions).about(),
+    }
+    return read_results(out / FILE, asked)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -342,10 +353,14 @@ def _judge(run: _Run) -> dict[str, Any]:
 
 def _verdict(better: Interval) -> str:
     if better.low > 0.5:
-        return "Strength that is learned beats the best fixed one."
+        return (
+            "Replies under learned strength are more probably better than under the best fixed one."
+        )
     if better.high < 0.5:
-        return "Strength that is learned is worse than the best fixed one."
-    return "Whether strength that is learned beats the best fixed one is undecided."
+        return (
+            "Replies under learned strength are more probably worse than under the best fixed one."
+        )
+    return "Whether learned strength beats the best fixed one is undecided."
 
 
 def _interval(scores: np.ndarray) -> Interval:

@@ -92,7 +92,7 @@ class SteeredHead:
         """Fits all of it on the training texts.
 
         Args:
-            texts: Both sets; of the test texts only the bins are worked out.
+            texts: Both sets; of the test texts nothing is learned.
             layers: The steered layers.
             mode: How the modulation acts.
             seed: Of everything random.
@@ -134,8 +134,10 @@ class SteeredHead:
         return self.steering.second_pass(texts.test, condition.config, signals).numpy()
 
     @torch.no_grad()
-    def perplexity(self, texts: SweepTexts, condition: Condition | None, count: int) -> float:
-        """Perplexity of the first `count` test texts, under the LM as it is if nothing steers it.
+    def perplexity(
+        self, texts: SweepTexts, condition: Condition | None, rows: Sequence[int]
+    ) -> float:
+        """Perplexity of some test texts, under the LM as it is if nothing steers it.
 
         It is inf where steering makes the LM's numbers overflow.
         """
@@ -143,7 +145,7 @@ class SteeredHead:
         total, tokens = 0.0, 0
         start = texts.training.upper.start
         signals = torch.empty(0) if condition is None else self.signals(condition)
-        for row in range(min(count, len(texts.test_texts))):
+        for row in rows:
             own = llm.encode_text(texts.test_texts[row])[: len(texts.test.rows[row]) - 1]
             edits: Edits = {}
             if condition is not None:

@@ -15,6 +15,7 @@ from erm_gym.evaluation.config import RunError, RunInterrupted
 from erm_gym.evaluation.statistics import Interval
 from erm_gym.evaluation.steering.conditions import BROKEN_PERPLEXITY
 from erm_gym.evaluation.steering.readers import EmotionReader
+from erm_gym.evaluation.steering.settings import about_llm
 from erm_gym.evaluation.storage import read_results, write_json
 from erm_gym.llm import FrozenLLM, LLMError
 from erm_gym.llm.edits import Edits
@@ -49,7 +50,7 @@ class EffectConfig:
         "positive, strong",
     )
     """Bins of 9 that replies are steered towards; there may be none."""
-    bin_strengths: tuple[float, ...] = (1.0, 2.0, 5.0, 10.0, 20.0)
+    bin_strengths: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 5.0)
     """How much the bins' signals modulate; above 0."""
     max_new_tokens: int = 40
     """Longest reply."""
@@ -112,16 +113,8 @@ def measure_effects(
         SteeringError: If there is no such emotion or bin.
         RunInterrupted: If it was stopped; what was finished is kept.
     """
-    steering.require(config.targets)
     path = out / FILE
-    asked = {
-        **asdict(config),
-        "llm": llm.fingerprint,
-        "dtype": str(llm.dtype).removeprefix("torch."),
-        "steering": steering.about(),
-        "readers": {reader.name: reader.about for reader in readers},
-    }
-    results = read_results(path, asked)
+    results = kept_effects(llm, steering, readers, config, out)
     results.setdefault("conditions", {})
     conditions: list[tuple[str, float]] = [(UNSTEERED, 0.0)]
     conditions += [(name, one) for name, strengths in config.targets.items() for one in strengths]
@@ -143,6 +136,24 @@ def measure_effects(
     results["effects"] = {one: _effects(results, config, one) for one in config.targets}
     write_json(path, results)
     return results
+
+
+def kept_effects(
+    llm: FrozenLLM,
+    steering: FittedSteering,
+    readers: Sequence[EmotionReader],
+    config: EffectConfig,
+    out: Path,
+) -> dict[str, Any]:
+    """What an earlier call of `measure_effects` kept; arguments and errors as for that."""
+    steering.require(config.targets)
+    asked = {
+        **asdict(config),
+        "llm": about_llm(llm),
+        "steering": steering.about(),
+        "readers": {reader.name: reader.about for reader in readers},
+    }
+    return read_results(out / FILE, asked)
 
 
 def condition_name(target: str, strength: float) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from erm_gym.evaluation.config import RunError
 from erm_gym.evaluation.statistics import Interval
 from erm_gym.evaluation.steering.conditions import BROKEN_PERPLEXITY, CONTROLS, SOURCES
+from erm_gym.evaluation.steering.readers import READERS
 from erm_gym.evaluation.steering.tables import (
     REPORTED_APPROACHES,
     REPORTED_SINGLE,
@@ -19,7 +20,6 @@ from erm_gym.steering.signals import MOST_ALIKE
 
 PAGE = "steering.md"
 NOTHING = "-"
-READERS = ("critic", "lexicon")
 TITLES = {
     "signal": "signal",
     "random": "random signal",
@@ -35,30 +35,53 @@ SWEPT = (
     "there is in use."
 )
 
+WRITTEN = (
+    "Replies to {n} held-out prompts, sampled at temperature {temperature:g} with the same random "
+    "numbers under all strengths, at most {tokens} tokens. Hidden states of the reply's tokens are "
+    "steered: a direction (contrastive activation addition) is added at {added}, or the signals of "
+    "a bin modulate {modulated}, valence and arousal together. d is Cohen's against the unsteered "
+    "replies, with a 95% interval over prompts: once as the critic reads the text, with a model "
+    "that is not steered, and once as the NRC lexicon does, which has no curiosity and stands in "
+    "with anticipation. Perplexity is the median under the unsteered model, relative to unsteered "
+    "replies. *Reported* is what earlier work in English found on a model of 3 billion parameters."
+)
 
-def write_page(path: Path, found: Mapping[str, Any], *, quick: bool = False) -> None:
-    """Writes the page.
+
+def page_of(found: Mapping[str, Any], *, quick: bool = False) -> str:
+    """The page.
 
     Args:
-        path: The file; missing folders are made.
         found: Results by part, each if it was measured: `affect`, what `tables` returns with the
             `config` of the sweep; `replies`, what `measure_effects` returns; `control`, what
             `learn_strength` returns.
         quick: Whether the figures mean nothing.
 
     Raises:
-        RunError: If the file cannot be written.
+        RunError: If results are of another version.
     """
     parts = ["# Emotion steering on a language model", ""]
     if quick:
         parts += ["**A quick run, to see that it works: its figures mean nothing.**", ""]
     for name, section in (("affect", _affect), ("replies", _replies), ("control", _control)):
-        if name in found:
-            parts += section(found[name])
-    parts += ["Made by `erm-gym steer fit` and `erm-gym steer sweep`.", ""]
+        try:
+            parts += section(found[name]) if name in found else []
+        except (KeyError, TypeError) as error:
+            raise RunError(
+                f"earlier results of {name} were written by another version of this program "
+                f"({error}); move them away, or give another folder"
+            ) from error
+    return "\n".join([*parts, "Made by `erm-gym steer fit` and `erm-gym steer sweep`.", ""])
+
+
+def write_page(path: Path, page: str) -> None:
+    """Writes the page; missing folders are made.
+
+    Raises:
+        RunError: If the file cannot be written.
+    """
     try:
         with atomic_path(path) as temporary:
-            temporary.write_text("\n".join(parts), encoding="utf-8")
+            temporary.write_text(page, encoding="utf-8")
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -72,9 +95,9 @@ def _affect(found: Mapping[str, Any]) -> list[str]:
         "",
         swept,
         "",
-        f"Unsteered, r is {valence} for valence and {arousal} for arousal. The head reads layer "
-        f"{config['head_layer']}; layers {', '.join(map(str, config['target_layers']))} are "
-        f"steered, {config['mode']}. Of {config['training']['texts']} training sentences the head "
+        f"{_model(config)}. Unsteered, r is {valence} for valence and {arousal} for arousal. The "
+        f"head reads layer {config['head_layer']}; {_layers(config['target_layers'])} steered, "
+        f"{config['mode']}. Of {config['training']['texts']} training sentences the head "
         f"and its signals come from {1 - config['feedback_share']:.0%}, the feedback connections "
         f"from the others. {' '.join(_alike(name, one) for name, one in found['alike'].items())}",
         "",
@@ -91,9 +114,14 @@ def _affect(found: Mapping[str, Any]) -> list[str]:
         "",
         *_strengths(found),
         "",
-        _breaking(found["breaks"]),
+        _breaking(found["breaks"], config["perplexity_texts"]),
         "",
         "### The finding's four insights",
+        "",
+        "A test is held if its whole 95% interval is where the finding says, refuted if it is on "
+        "the other side, and undecided otherwise; intervals are not corrected for their number. An "
+        "insight holds if all its tests do with predicted bins, and does not if one is refuted "
+        "there.",
         "",
         *_insights(found["insights"]),
         "",
@@ -163,14 +191,14 @@ def _strengths(found: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _breaking(breaks: Mapping[str, float | None]) -> str:
+def _breaking(breaks: Mapping[str, float | None], texts: int) -> str:
     predictions, perplexity = breaks["predictions"], breaks["perplexity"]
     worse = "at none of these strengths" if predictions is None else f"from {predictions:g} on"
     broken = "at none of these strengths" if perplexity is None else f"from {perplexity:g} on"
     return (
         "With predicted bins, r of valence or arousal is surely lower than unsteered "
-        f"{worse}; the model's perplexity of the sentences, steered by the first seed's signals, "
-        f"is twice as high or more {broken}."
+        f"{worse}; the model's perplexity of {texts} of the sentences, steered by the first seed's "
+        f"signals, is twice as high or more {broken}."
     )
 
 
@@ -194,16 +222,14 @@ def _replies(found: Mapping[str, Any]) -> list[str]:
     lines = [
         "## What steering does to replies",
         "",
-        f"Replies to {len(config['prompts'])} held-out prompts, sampled at temperature "
-        f"{config['temperature']:g} with the same random numbers under all strengths, at most "
-        f"{config['max_new_tokens']} tokens. Hidden states of the reply's tokens are steered: a "
-        f"direction (contrastive activation addition) is added at {_layers(about['directions'])}, "
-        f"or the signals of a bin modulate {_layers(about['affect'])}, valence and arousal "
-        "together. d is Cohen's against the unsteered replies, with a 95% interval over prompts: "
-        "once as the critic reads the text, with a model that is not steered, and once as the NRC "
-        "lexicon does, which has no curiosity and stands in with anticipation. Perplexity is the "
-        "median under the unsteered model, relative to unsteered replies. *Reported* is what "
-        "earlier work in English found on a model of 3 billion parameters.",
+        f"{_model(config)}. "
+        + WRITTEN.format(
+            n=len(config["prompts"]),
+            temperature=config["temperature"],
+            tokens=config["max_new_tokens"],
+            added=_layers(about["directions"]["layers"]),
+            modulated=_layers(about["affect"]["layers"]),
+        ),
         "",
         "![Cohen's d by strength](steering_replies.png)",
         "",
@@ -220,9 +246,13 @@ def _replies(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _layers(about: Mapping[str, Any]) -> str:
-    numbers = [str(one) for one in about["layers"]]
-    return f"layer{'s' * (len(numbers) > 1)} {' and '.join(numbers)}"
+def _model(config: Mapping[str, Any]) -> str:
+    llm = config["llm"]
+    return f"The model is `{llm['fingerprint']}` in {llm['dtype']}"
+
+
+def _layers(layers: Sequence[int]) -> str:
+    return f"layer{'s' * (len(layers) > 1)} {' and '.join(map(str, layers))}"
 
 
 def _effects(found: Mapping[str, Any]) -> Iterator[str]:
@@ -292,7 +322,7 @@ def _control(found: Mapping[str, Any]) -> list[str]:
             "who",
             "score (95% interval)",
             "strength: mean",
-            "standard deviation",
+            "standard deviation of replies",
             "P(adaptive is better)",
         ),
     ]

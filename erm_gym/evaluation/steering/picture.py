@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from erm_gym.evaluation.picture import COLOURS, save_picture
 from erm_gym.evaluation.steering.conditions import CONTROLS, SOURCES
+from erm_gym.evaluation.steering.readers import READERS
 from erm_gym.steering.feedback import PATHWAYS
 
 AFFECT_PICTURE, REPLIES_PICTURE = "steering_affect.png", "steering_replies.png"
@@ -102,7 +103,7 @@ def plot_replies(found: Mapping[str, Any], path: Path) -> None:
     emotions, bins = found["config"]["emotions"], found["config"]["bins"]
     for colour, emotion in zip(COLOURS, emotions, strict=False):
         effect = found["effects"][emotion]["strengths"]
-        for axes, reader in zip(above, ("critic", "lexicon"), strict=False):
+        for axes, reader in zip(above, READERS, strict=False):
             sizes = {name: one["d"].get(reader, {}).get(emotion) for name, one in effect.items()}
             _draw_line(axes, sizes, colour, emotion)
         ratios = {name: one["perplexity_ratio"] for name, one in effect.items()}
@@ -114,9 +115,7 @@ def plot_replies(found: Mapping[str, Any], path: Path) -> None:
             _draw_line(axes, sizes, colour, label)
         ratios = {name: one["perplexity_ratio"] for name, one in effect.items()}
         _draw_line(below[2], ratios, colour, label)
-    titles = [
-        f"Towards an emotion: its d, read by the {reader}" for reader in ("critic", "lexicon")
-    ]
+    titles = [f"Towards an emotion: its d, read by the {reader}" for reader in READERS]
     titles += ["Perplexity, times"]
     titles += [f"Towards a bin: d of {emotion}, read by the critic" for emotion in READ_IN_BINS]
     for axes, title in zip([*above, *below], [*titles, "Perplexity, times"], strict=True):

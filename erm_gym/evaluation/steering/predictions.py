@@ -37,9 +37,10 @@ class Predictions:
                     f"{self._path} is damaged ({error}); delete it, and it is made again"
                 ) from error
 
-    def has(self, condition: str) -> bool:
-        """Whether a condition is there."""
-        return condition in self._kept
+    @property
+    def names(self) -> frozenset[str]:
+        """Conditions that are there."""
+        return frozenset(self._kept)
 
     def get(self, condition: str) -> np.ndarray:
         """The predictions `[n, 2]` of a condition.

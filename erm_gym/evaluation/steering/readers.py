@@ -12,11 +12,13 @@ import numpy as np
 from erm_gym.emotion import EMOTIONS, EmotionalCritic
 from erm_gym.emotion.generation import read_emotional
 from erm_gym.evaluation.config import RunError
+from erm_gym.evaluation.steering.settings import about_critic
 from erm_gym.llm import FrozenLLM
-from erm_gym.llm.digest import digest
 
 NRC_CATEGORIES = {"fear": "fear", "joy": "joy", "anger": "anger", "curiosity": "anticipation"}
 """Categories of the lexicon by emotion; it has none for curiosity: *anticipation* is nearest."""
+READERS = ("critic", "lexicon")
+"""Who reads replies."""
 WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
 
 
@@ -44,8 +46,7 @@ class CriticReader:
         self._llm = llm
         self._critic = critic
         self._read: dict[str, np.ndarray] = {}
-        weights = critic.state_dict().values()
-        self.about = digest(one.float().cpu().numpy().tobytes() for one in weights)
+        self.about = about_critic(critic)
 
     def __call__(self, texts: Sequence[str], emotion: str) -> np.ndarray:
         """How much, `[N]`; a text is read once for all emotions."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,10 @@ from erm_gym.envs.text.critic_rows import resolve_critic
 from erm_gym.evaluation.config import RunError
 from erm_gym.evaluation.rollouts import choose_prompts
 from erm_gym.evaluation.steering.adaptive import FILE as ADAPTIVE
-from erm_gym.evaluation.steering.adaptive import AdaptiveConfig, learn_strength
+from erm_gym.evaluation.steering.adaptive import AdaptiveConfig, kept_parts, learn_strength
 from erm_gym.evaluation.steering.effects import FILE as EFFECTS
-from erm_gym.evaluation.steering.effects import EffectConfig, measure_effects
-from erm_gym.evaluation.steering.page import PAGE, write_page
+from erm_gym.evaluation.steering.effects import EffectConfig, kept_effects, measure_effects
+from erm_gym.evaluation.steering.page import PAGE, page_of, write_page
 from erm_gym.evaluation.steering.picture import (
     AFFECT_PICTURE,
     REPLIES_PICTURE,
@@ -130,6 +131,7 @@ def measure_steering(
         RunInterrupted: If it was stopped; what was finished is kept.
         ValueError: If what `steer fit` wrote cannot be read, or has not what is asked for.
     """
+    page_of(_finished(asked.folder))  # what cannot be joined is told at once
     pictures = asked.page.parent
     writing = _Writing(load, asked) if {"replies", "control"} & set(asked.parts) else None
     if "affect" in asked.parts:
@@ -144,7 +146,7 @@ def measure_steering(
         plot_affect(found["affect"], pictures / AFFECT_PICTURE)
     if "replies" in found:
         plot_replies(found["replies"], pictures / REPLIES_PICTURE)
-    write_page(asked.page, found, quick=asked.quick)
+    write_page(asked.page, page_of(found, quick=asked.quick))
     return found
 
 
@@ -184,11 +186,13 @@ class _Writing:
         self.learning = AdaptiveConfig(**(QUICK_CONTROL if asked.quick else {}))
         self.readers: list[EmotionReader] = []
         if "replies" in asked.parts:
-            self.steering.require(self.effects.targets)
             critic = resolve_critic("default", self.llm)
             self.readers = [CriticReader(self.llm, critic), LexiconReader()]
+            kept_effects(self.llm, self.steering, self.readers, self.effects, self.folder)
         if "control" in asked.parts:
             self.steering.require([self.learning.emotion])
+            assert self.steering.directions is not None
+            kept_parts(self.llm, self.steering.directions, self.learning, self.folder)
 
     def replies(self, progress: Progress) -> None:
         """What steering does to replies."""
@@ -203,8 +207,12 @@ class _Writing:
 
 
 def _finished(folder: Path) -> dict[str, Any]:
-    """Results of the parts that are there and complete."""
-    found = {}
+    """Results of the parts that are there and complete.
+
+    Raises:
+        RunError: If a file is damaged, or they are of several language models.
+    """
+    found: dict[str, Any] = {}
     for part, (file, complete) in {
         "affect": (TABLES, "insights"),
         "replies": (EFFECTS, "effects"),
@@ -212,4 +220,16 @@ def _finished(folder: Path) -> dict[str, Any]:
     }.items():
         if (folder / file).exists() and complete in (results := read_json(folder / file)):
             found[part] = results
+    models = {json.dumps(_model(results), sort_keys=True) for results in found.values()}
+    if len(models) > 1:
+        raise RunError(
+            f"{folder} holds results of several language models, {'; '.join(sorted(models))}; give "
+            "another folder to one of them"
+        )
     return found
+
+
+def _model(results: dict[str, Any]) -> Any:
+    """Architecture of the language model; the precision may differ."""
+    llm = results["config"]["llm"]
+    return llm["fingerprint"] if isinstance(llm, dict) else llm

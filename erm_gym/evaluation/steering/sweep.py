@@ -22,16 +22,15 @@ from erm_gym.evaluation.steering.conditions import (
     strength_table,
 )
 from erm_gym.evaluation.steering.predictions import PLAIN, Predictions
+from erm_gym.evaluation.steering.settings import about_llm, about_texts
 from erm_gym.evaluation.storage import read_results, write_json
 from erm_gym.llm import FrozenLLM
-from erm_gym.llm.digest import digest
 from erm_gym.steering import UpperLayers
 from erm_gym.steering.feedback import Mode
-from erm_gym.steering.reading import FEEDBACK_SHARE
+from erm_gym.steering.reading import FEEDBACK_SHARE, LEAST_TEXTS, split_texts
 from erm_gym.steering.signals import MOST_ALIKE
 
 FILE = "sweep.json"
-LEAST_TEXTS = 20
 
 Progress = Callable[[str, int, int], None]
 
@@ -55,7 +54,7 @@ class SweepConfig:
     feedback_share: float = FEEDBACK_SHARE
     """Share of the training texts that the feedback connections learn from."""
     perplexity_texts: int = 128
-    """Test texts whose perplexity is measured."""
+    """Test texts, drawn at random, whose perplexity is measured."""
 
     def __post_init__(self) -> None:
         """Checks the fields.
@@ -63,10 +62,11 @@ class SweepConfig:
         Raises:
             RunError: It names the field and what is allowed.
         """
-        if not self.target_layers or max(self.target_layers) >= self.head_layer:
+        layers = self.target_layers
+        if not layers or min(layers) < 1 or max(layers) >= self.head_layer:
             raise RunError(
-                f"target_layers must be below head_layer {self.head_layer}, got "
-                f"{self.target_layers}"
+                f"target_layers must be from 1 on and below head_layer {self.head_layer}, got "
+                f"{layers}"
             )
         if len(set(self.seeds)) != len(self.seeds) or not self.seeds:
             raise RunError(f"seeds must be different, at least one, got {self.seeds}")
@@ -131,34 +131,43 @@ def sweep(
         predictions by `erm_gym.evaluation.steering.tables`.
 
     Raises:
-        RunError: If the folder holds results of other settings, or too few texts are left.
+        RunError: If the folder holds results of other settings, too few texts are left, or there
+            are no such layers.
         RunInterrupted: If it was stopped; finished conditions are kept.
     """
     asked_about = set(test.texts)
     own = [row for row, text in enumerate(training.texts) if text not in asked_about]
     training = training.select(torch.tensor(own, dtype=torch.int64))
-    if min(len(training), len(test)) < LEAST_TEXTS:
-        raise RunError(
-            f"a sweep needs {LEAST_TEXTS} training and test texts at least, got {len(training)} "
-            f"that are not among the test texts, and {len(test)}"
-        )
+    try:
+        upper = UpperLayers(llm, min(config.target_layers), config.head_layer)
+        split_texts(len(training), config.feedback_share)
+    except ValueError as error:
+        raise RunError(str(error)) from error
+    if len(test) < LEAST_TEXTS:
+        raise RunError(f"a sweep needs {LEAST_TEXTS} test texts at least, got {len(test)}")
     asked = {
         **asdict(config),
-        "llm": llm.fingerprint,
-        "training": _about(training),
-        "test": _about(test),
+        "llm": about_llm(llm),
+        "training": about_texts(training),
+        "test": about_texts(test),
     }
     results = read_results(out / FILE, asked)
     results.setdefault("seeds", {})
     conditions = config.conditions()
-    missing = [seed for seed in config.seeds if str(seed) not in results["seeds"]]
+    names = {PLAIN, *map(str, conditions)}
+    missing = [
+        seed
+        for seed in config.seeds
+        if str(seed) not in results["seeds"]
+        or (seed == config.seeds[0] and "perplexity" not in results)
+        or not names <= Predictions(out, seed).names
+    ]
     if not missing:
         return results
     write_json(out / FILE, results)  # at once: what is kept below belongs to these settings
     total = len(config.seeds) * len(conditions)
     done = total - len(missing) * len(conditions)
     try:
-        upper = UpperLayers(llm, min(config.target_layers), config.head_layer)
         texts = SweepTexts.read(
             llm,
             upper,
@@ -178,7 +187,7 @@ def sweep(
             kept = Predictions(out, seed)
             kept.put(PLAIN, head.plain)
             for condition in conditions:
-                if not kept.has(str(condition)):
+                if str(condition) not in kept.names:
                     kept.put(str(condition), head.steered(texts, condition))
                 done += 1
                 progress("conditions", done, total)
@@ -192,12 +201,6 @@ def sweep(
             "the same command to go on"
         ) from error
     return results
-
-
-def _about(data: LabelledTexts) -> dict[str, Any]:
-    """Tells a set of texts and ratings from others."""
-    parts = (repr(data.texts).encode(), data.values.numpy().tobytes())
-    return {"source": data.source, "texts": len(data), "digest": digest(parts)}
 
 
 def _facts(head: SteeredHead) -> dict[str, Any]:
@@ -223,9 +226,10 @@ def _facts(head: SteeredHead) -> dict[str, Any]:
 
 def _perplexities(texts: SweepTexts, head: SteeredHead, config: SweepConfig) -> dict[str, Any]:
     """Of the test texts under the LM, by strength, with bins as the model itself predicts them."""
-    count = config.perplexity_texts
-    found: dict[str, Any] = {PLAIN: head.perplexity(texts, None, count)}
+    order = torch.randperm(len(texts.test_texts), generator=torch.Generator().manual_seed(0))
+    rows = order[: config.perplexity_texts].tolist()
+    found: dict[str, Any] = {PLAIN: head.perplexity(texts, None, rows)}
     for strength, condition in config.strength_table().items():
-        ratio = head.perplexity(texts, replace(condition, source="predicted"), count) / found[PLAIN]
+        ratio = head.perplexity(texts, replace(condition, source="predicted"), rows) / found[PLAIN]
         found[f"{strength:g}"] = ratio if math.isfinite(ratio) else None
     return found

@@ -150,8 +150,9 @@ def tables(
         ratings: `[n, 2]` true ratings of the test texts.
 
     Returns:
-        `plain`, r of valence and arousal; `approaches` and `strengths`, by name, source and
-        control the changes of r; and `insights`.
+        `plain`, r of valence and arousal; `coverage`; `alike`, the most alike signals; `approaches`
+        and `strengths`, by name, source and control the changes of r; `perplexity` and `breaks` by
+        strength; and `insights`.
     """
     changes = SweepChanges(folder, config.seeds, ratings)
     approaches = {
@@ -191,9 +192,14 @@ def _coverage(results: dict[str, Any]) -> dict[str, float]:
 def _alike(results: dict[str, Any], binning: str) -> dict[str, Any]:
     """The most alike usable signals of each seed, and how many pairs are too alike in any."""
     seeds = results["seeds"].values()
+    too_alike = {
+        (pair["pathway"], pair["one"], pair["other"])
+        for one in seeds
+        for pair in one["too_alike"][binning]
+    }
     return {
         "most_alike": [one["most_alike"][binning] for one in seeds if binning in one["most_alike"]],
-        "too_alike": sum(len(one["too_alike"][binning]) for one in seeds),
+        "too_alike": len(too_alike),
     }
 
 

@@ -101,7 +101,9 @@ def test_what_is_stopped_goes_on_and_ends_alike(
     assert set(whole["agents"]) == {"adaptive", fixed, "unsteered"}
     scores = np.array([whole["parts"][f"adaptive {seed}"]["scores"] for seed in (0, 1)])
     assert scores.shape == (2, 4)
-    assert whole["agents"]["adaptive"]["spread"] >= 0.0
+    strengths = [whole["parts"][f"adaptive {seed}"]["strengths"] for seed in (0, 1)]
+    assert whole["agents"]["adaptive"]["strength"] == pytest.approx(np.mean(strengths))
+    assert whole["agents"]["adaptive"]["spread"] == pytest.approx(np.std(strengths, axis=1).mean())
     assert whole["agents"]["unsteered"]["spread"] == 0.0
     assert whole["agents"]["adaptive"]["score"].mean == pytest.approx(scores.mean())
     with pytest.raises(RunError, match="other settings"):

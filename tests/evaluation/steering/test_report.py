@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
+from erm_gym.cli.steer import FitSteering, SweepSteering
 from erm_gym.evaluation import RunError
-from erm_gym.evaluation.steering.report import Measurement, measure_steering
+from erm_gym.evaluation.steering.report import PARTS, Measurement, measure_steering
+from erm_gym.evaluation.steering.sweep import SweepConfig
 from erm_gym.llm import FrozenLLM, load_llm
-from erm_gym.steering import ContrastiveDirections, SteeringError
+from erm_gym.steering import AffectSteering, ContrastiveDirections, SteeringError
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +83,34 @@ def test_what_is_missing_for_a_later_part_is_told_before_an_earlier_one(
         measure_steering(load, measurement(tmp_path, "affect", "replies"))
     assert len(loaded) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_results_of_another_version_are_told(llm: FrozenLLM, data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out/steering_quick"
+    folder.mkdir(parents=True)
+    (folder / "effects.json").write_text(
+        json.dumps({"config": {"llm": llm.fingerprint}, "effects": {}})
+    )
+    with pytest.raises(RunError, match="another version"):
+        measure_steering(lambda dtype: llm, measurement(tmp_path, "affect"))
+    (folder / "adaptive.json").write_text(json.dumps({"config": {"llm": "other"}, "agents": {}}))
+    with pytest.raises(RunError, match="several language models"):
+        measure_steering(lambda dtype: llm, measurement(tmp_path, "affect"))
+
+
+def test_the_command_has_the_defaults_of_what_it_calls() -> None:
+    command, asked, swept = (
+        SweepSteering(),
+        Measurement(data=Path(), steering=Path(), out=Path()),
+        SweepConfig(),
+    )
+    assert command.parts == asked.parts == PARTS
+    for name in ("head_layer", "target_layers", "mode", "seeds"):
+        assert getattr(command, name) == getattr(asked, name) == getattr(swept, name)
+    assert command.dtype == asked.dtype
+    fit, parameters = FitSteering(), inspect.signature(AffectSteering.fit).parameters
+    for name in ("head_layer", "target_layers", "mode", "threshold", "seed"):
+        assert getattr(fit, name) == parameters[name].default
 
 
 def test_unknown_parts_are_an_error(tmp_path: Path) -> None:

@@ -66,13 +66,31 @@ def test_other_settings_want_another_folder(llm: FrozenLLM, tmp_path: Path) -> N
 
 def test_test_texts_are_never_learned_from(llm: FrozenLLM, tmp_path: Path) -> None:
     same = rated("same")
-    with pytest.raises(RunError, match=r"20 training and test texts at least, got 0 that are not"):
+    with pytest.raises(RunError, match="of 0 rated texts 0 are the pathways'"):
         sweep(llm, same, same, config(), tmp_path)
+
+
+def test_a_wrong_layer_leaves_nothing_behind(llm: FrozenLLM, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="layers 0 <= first < last < 4"):
+        sweep(llm, rated("train"), rated("test"), config(head_layer=9), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_predictions_that_were_deleted_are_made_again(llm: FrozenLLM, tmp_path: Path) -> None:
+    own = config(seeds=(0,))
+    sweep(llm, rated("train"), rated("test"), own, tmp_path)
+    file = tmp_path / "predictions_0.npz"
+    before = {name: Predictions(tmp_path, 0).get(name) for name in Predictions(tmp_path, 0).names}
+    file.unlink()
+    sweep(llm, rated("train"), rated("test"), own, tmp_path)
+    for name, expected in before.items():
+        np.testing.assert_allclose(Predictions(tmp_path, 0).get(name), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"target_layers": (0, 1)}, "from 1 on"),
         ({"target_layers": (3,)}, "below head_layer 3"),
         ({"strengths": (1.0,)}, "must have 2.0"),
         ({"strengths": (2.0, float("nan"))}, "finite"),
