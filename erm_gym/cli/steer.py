@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from erm_gym.emotion.training.datasets import LabelledTexts
     from erm_gym.llm import FrozenLLM
 
+EMOTION_STRENGTH, BIN_STRENGTH = 2.0, 0.5
+"""How much replies are steered if nobody says."""
 Mode = Literal["multiplicative", "additive"]
 Part = Literal["affect", "replies", "control"]
 PARTS: tuple[Part, ...] = ("affect", "replies", "control")
@@ -138,7 +140,12 @@ class FitSteering(_Steering):
             progress=lambda work, done, total: display.update(work, done, total, unit="parts"),
         )
         made.save(self.out)
-        result: dict[str, Any] = {}
+        result: dict[str, Any] = {"closed": made.feedback.closed}
+        if made.feedback.closed:
+            console.print(
+                "No feedback connection helped on held-out texts: all gates are closed, and "
+                "signals steer nothing."
+            )
         for name, signals in made.signals.items():
             pairs, bins = signals.correlations(), len(signals.counts)
             alike = sum(pair.r >= MOST_ALIKE for pair in pairs)
@@ -225,8 +232,9 @@ class GenerateSteered(_Steering):
     towards: str = "joy"
     """An emotion, whose direction is added, or a bin such as "positive, strong", whose signals
     modulate hidden states."""
-    strength: float = 2.0
-    """How much; of a direction it may be negative, which steers away."""
+    strength: float | None = None
+    """How much: by default 2 of a direction, of which it may be negative, which steers away, and .5
+    of a bin's signals, under which the model breaks soon."""
     replies: int = 3
     """Replies of each kind."""
     max_new_tokens: int = 60
@@ -249,10 +257,13 @@ class GenerateSteered(_Steering):
         result: dict[str, Any] = {}
         try:
             fitted = FittedSteering.load(self.steering, llm)
-            steered = fitted.edits(self.towards, self.strength, self.replies)
+            strength = self.strength
+            if strength is None:
+                strength = EMOTION_STRENGTH if self.towards in fitted.emotions else BIN_STRENGTH
+            steered = fitted.edits(self.towards, strength, self.replies)
             for name, edits in (
                 ("unsteered", {}),
-                (f"{self.towards} {self.strength:g}", steered),
+                (f"{self.towards} {strength:g}", steered),
             ):
                 written = generate_steered(
                     llm,

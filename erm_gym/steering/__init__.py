@@ -5,9 +5,10 @@ from erm_gym.steering.binning import BINNINGS, Binning, grids
 from erm_gym.steering.config import Approach, SteeringConfig, SteeringError
 from erm_gym.steering.contrastive import ContrastiveDirections, contrastive_directions
 from erm_gym.steering.feedback import FeedbackConnections
+from erm_gym.steering.feedback_fitting import fit_feedback
 from erm_gym.steering.fitted import FittedSteering
-from erm_gym.steering.fitting import fit_feedback, fit_pathways
 from erm_gym.steering.generation import SteeredReply, generate_steered
+from erm_gym.steering.pathway_fitting import fit_pathways
 from erm_gym.steering.pathways import Affect, AffectPathways
 from erm_gym.steering.reading import RatedStates
 from erm_gym.steering.signals import Correlation, SignalError, SteeringSignals, extract_signals

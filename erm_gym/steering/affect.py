@@ -23,7 +23,8 @@ from erm_gym.steering.config import (
     require_known,
 )
 from erm_gym.steering.feedback import FeedbackConnections, Mode, check_connections
-from erm_gym.steering.fitting import fit_feedback, fit_pathways
+from erm_gym.steering.feedback_fitting import fit_feedback
+from erm_gym.steering.pathway_fitting import fit_pathways
 from erm_gym.steering.pathways import AffectPathways
 from erm_gym.steering.reading import FEEDBACK_SHARE, RatedStates, mean_states
 from erm_gym.steering.signals import SteeringSignals, extract_signals

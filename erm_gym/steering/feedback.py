@@ -67,6 +67,11 @@ class FeedbackConnections(nn.Module):
         self.gates = nn.Parameter(torch.full(shape[:2], FIRST_GATE))  # [L, 2]
         self.register_buffer("deviations", torch.ones(len(self.layers), hidden_size))
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing steers: no connection was found that helps."""
+        return not bool(self.gates.any())
+
     def modulation(self, layer: int, signals: Tensor) -> Tensor:
         """What a layer's states are modulated by, at strength 1.
 

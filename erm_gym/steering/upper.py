@@ -35,10 +35,18 @@ class LowerStates:
         """Some of the texts."""
         return LowerStates(layer=self.layer, rows=[self.rows[row] for row in rows])
 
-    def batches(self, tokens: int = BATCH_TOKENS) -> Iterator[list[int]]:
-        """Numbers of texts of nearly equal lengths, as many as have so many tokens together."""
+    def batches(
+        self, tokens: int = BATCH_TOKENS, rows: Sequence[int] | None = None
+    ) -> Iterator[list[int]]:
+        """Numbers of texts of nearly equal lengths, as many as have so many tokens together.
+
+        Args:
+            tokens: Of a batch, padding included.
+            rows: The texts; all of them if None.
+        """
         batch: list[int] = []
-        for row in sorted(range(len(self.rows)), key=lambda row: len(self.rows[row])):
+        rows = range(len(self.rows)) if rows is None else rows
+        for row in sorted(rows, key=lambda row: len(self.rows[row])):
             if batch and (len(batch) + 1) * len(self.rows[row]) > tokens:
                 yield batch
                 batch = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from erm_gym.steering import (
 )
 from erm_gym.steering.feedback import FIRST_GATE
 from erm_gym.steering.pathways import RIDGE, SIGNAL_SIZE
+from erm_gym.steering.reading import mean_states
 
 
 def related(count: int = 400) -> tuple[torch.Tensor, torch.Tensor]:
@@ -91,13 +93,18 @@ def llm() -> FrozenLLM:
     return load_llm("tiny")
 
 
-def fitted(llm: FrozenLLM, seed: int) -> tuple[AffectPathways, FeedbackConnections]:
-    texts = [f"{'good' if number % 2 else 'bad'} number {number}" for number in range(40)]
-    ratings = torch.tensor([[float(number % 2), float(number % 3)] for number in range(40)])
-    data = RatedStates.read(UpperLayers(llm, 1, 3), texts, ratings)
+@pytest.fixture(scope="module")
+def data(llm: FrozenLLM) -> RatedStates:
+    texts = [f"{'good' if number % 2 else 'bad'} number {number}" for number in range(160)]
+    ratings = torch.tensor([[float(number % 2), float(number % 3)] for number in range(160)])
+    return RatedStates.read(UpperLayers(llm, 1, 3), texts, ratings)
+
+
+def fitted(data: RatedStates, seed: int) -> tuple[AffectPathways, FeedbackConnections]:
+    """Pathways that learned little, so that there is something left to help with."""
     pathways = fit_pathways(data.states, data.ratings, 3, seed=0, epochs=3)
     return pathways, fit_feedback(
-        pathways, data, signals_of(pathways, data), layers=(1, 2), seed=seed, epochs=1
+        pathways, data, signals_of(pathways, data), layers=(1, 2), seed=seed, epochs=3
     )
 
 
@@ -111,17 +118,32 @@ def signals_of(pathways: AffectPathways, data: RatedStates) -> dict[str, Steerin
     }
 
 
-def test_feedback_learns_and_leaves_lm_and_pathways_as_they_were(llm: FrozenLLM) -> None:
+def test_feedback_learns_and_leaves_lm_and_pathways_as_they_were(
+    llm: FrozenLLM, data: RatedStates
+) -> None:
     weights = copy.deepcopy(llm.model.state_dict())
-    pathways, made = fitted(llm, 0)
+    pathways, made = fitted(data, 0)
     alone = copy.deepcopy(pathways.state_dict())
-    _, same = fitted(llm, 0)
-    _, other = fitted(llm, 1)
+    _, same = fitted(data, 0)
+    _, other = fitted(data, 1)
+    assert not made.closed
     assert not torch.allclose(made.gates, torch.full_like(made.gates, FIRST_GATE))
     assert torch.equal(made.projections, same.projections)
     assert not torch.equal(made.projections, other.projections)
     assert all(torch.equal(value, weights[name]) for name, value in llm.model.state_dict().items())
     assert all(torch.equal(value, alone[name]) for name, value in pathways.state_dict().items())
+
+
+def test_connections_that_never_help_get_closed_gates(data: RatedStates) -> None:
+    """Ratings that are what the pathways predict already."""
+    pathways = fit_pathways(data.states, data.ratings, 3, seed=0, epochs=3)
+    predicted = pathways(mean_states(data.upper, data.lower)).ratings
+    same = replace(data, lower_ratings=pathways.rating_mean + predicted * pathways.rating_sd)
+    signals = signals_of(pathways, data)
+    made = fit_feedback(pathways, same, signals, layers=(1, 2), seed=0, epochs=2)
+    assert made.closed
+    states = torch.randn(2, 3, made.deviations.shape[1])
+    assert torch.equal(made.edit(1, torch.ones(2, 2, 128), torch.ones(2))(states), states)
 
 
 def test_deviations_are_those_of_the_layers_token_states(llm: FrozenLLM) -> None:

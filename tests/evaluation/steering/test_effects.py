@@ -149,6 +149,7 @@ def test_replies_are_steered_towards_bins(
     texts = [f"{'What joy' if n % 2 else 'What grief'}, number {n}." for n in range(120)]
     ratings = torch.tensor([[3.0 + n % 2, 2.0 + n % 3] for n in range(120)])
     affect = AffectSteering.fit(llm, texts, ratings, head_layer=3, target_layers=(1, 2))
+    affect.feedback.gates.fill_(0.2)  # whatever was learned from so few texts
     affect.save(tmp_path)
     assert steering.directions is not None
     steering.directions.save(tmp_path)
