@@ -28,12 +28,15 @@ class FeedbackConnections(nn.Module):
     Attributes:
         layers: Numbers of the steered hidden layers.
         mode: How the modulation acts.
+        errors: `[2]` mean squared error of standardised ratings on texts that were held out from
+            training, at the first pass and at a second one that is steered; nan if not trained.
 
     Source: the steering finding (the project's second seed document) modulates convolution blocks
     by such feedback; tanh and the standard deviation in the additive form are our own choice.
     """
 
     deviations: Tensor
+    errors: Tensor
 
     def __init__(
         self,
@@ -66,11 +69,7 @@ class FeedbackConnections(nn.Module):
         self.projections = nn.Parameter(first)  # [L, 2, d, 128]
         self.gates = nn.Parameter(torch.full(shape[:2], FIRST_GATE))  # [L, 2]
         self.register_buffer("deviations", torch.ones(len(self.layers), hidden_size))
-
-    @property
-    def closed(self) -> bool:
-        """Whether nothing steers: no connection was found that helps."""
-        return not bool(self.gates.any())
+        self.register_buffer("errors", torch.full((2,), torch.nan))
 
     def modulation(self, layer: int, signals: Tensor) -> Tensor:
         """What a layer's states are modulated by, at strength 1.

@@ -42,8 +42,8 @@ def fit_feedback(
     into, at strength 1. The pathways, layers and grid that take part are drawn anew for every
     batch, so that none of them learns to lean on another one that may later be left out. Training
     ends when the error on held-out texts stops falling: it soon rises, as these are many weights
-    for few texts. Connections that never do better there than none get closed gates. The LM and
-    the pathways stay as they are.
+    for few texts. It need not fall below that of the first pass; both are kept in `errors`. The LM
+    and the pathways stay as they are.
 
     Args:
         pathways: Trained pathways, which read `upper.last`.
@@ -78,19 +78,17 @@ def fit_feedback(
     held = math.ceil(HELD_OUT * len(order))
     outside, inside = (part.tolist() for part in (order[:held], order[held:]))
     batches = list(lower.batches(BATCH_TOKENS, inside))
-    first_gates = made.gates.detach().clone()
-    made.gates.data.zero_()
-    best, kept, waited = second.error(outside), copy.deepcopy(made.state_dict()), 0
-    made.gates.data.copy_(first_gates)
+    made.errors[0] = second.error(outside, [])
+    best, kept, waited = math.inf, copy.deepcopy(made.state_dict()), 0
     for epoch in range(epochs):
         for done, number in enumerate(torch.randperm(len(batches), generator=generator).tolist()):
             optimiser.zero_grad()
             second.lesson(batches[number], generator).backward()
             optimiser.step()
             progress(epoch * len(batches) + done + 1, epochs * len(batches))
-        error = second.error(outside)
-        if error < best:
-            best, kept, waited = error, copy.deepcopy(made.state_dict()), 0
+        made.errors[1] = second.error(outside, made.layers)
+        if float(made.errors[1]) < best:
+            best, kept, waited = float(made.errors[1]), copy.deepcopy(made.state_dict()), 0
         else:
             waited += 1
         if waited == PATIENCE:
@@ -128,12 +126,12 @@ class _SecondPass:
         return self.loss(rows, self.felt[grid, rows] * part[..., None], layers)
 
     @torch.no_grad()
-    def error(self, rows: Sequence[int]) -> float:
-        """The loss under all pathways and layers, the mean over the grids."""
+    def error(self, rows: Sequence[int], layers: Sequence[int]) -> float:
+        """The loss under both pathways at some layers, the mean over the grids."""
         total = 0.0
         for batch in self.data.lower.batches(rows=rows):
             for signals in self.felt[:, batch]:
-                total += float(self.loss(batch, signals, self.made.layers)) * len(batch)
+                total += float(self.loss(batch, signals, layers)) * len(batch)
         return total / (len(self.felt) * len(rows))
 
 

@@ -126,7 +126,7 @@ def test_feedback_learns_and_leaves_lm_and_pathways_as_they_were(
     alone = copy.deepcopy(pathways.state_dict())
     _, same = fitted(data, 0)
     _, other = fitted(data, 1)
-    assert not made.closed
+    assert made.errors[1] < made.errors[0]
     assert not torch.allclose(made.gates, torch.full_like(made.gates, FIRST_GATE))
     assert torch.equal(made.projections, same.projections)
     assert not torch.equal(made.projections, other.projections)
@@ -134,16 +134,19 @@ def test_feedback_learns_and_leaves_lm_and_pathways_as_they_were(
     assert all(torch.equal(value, alone[name]) for name, value in pathways.state_dict().items())
 
 
-def test_connections_that_never_help_get_closed_gates(data: RatedStates) -> None:
-    """Ratings that are what the pathways predict already."""
+def test_what_is_kept_did_best_on_held_out_texts(data: RatedStates) -> None:
+    """Ratings that are what the pathways predict already: steering can only do harm."""
     pathways = fit_pathways(data.states, data.ratings, 3, seed=0, epochs=3)
     predicted = pathways(mean_states(data.upper, data.lower)).ratings
     same = replace(data, lower_ratings=pathways.rating_mean + predicted * pathways.rating_sd)
     signals = signals_of(pathways, data)
-    made = fit_feedback(pathways, same, signals, layers=(1, 2), seed=0, epochs=2)
-    assert made.closed
-    states = torch.randn(2, 3, made.deviations.shape[1])
-    assert torch.equal(made.edit(1, torch.ones(2, 2, 128), torch.ones(2))(states), states)
+    errors = [
+        fit_feedback(pathways, same, signals, layers=(1, 2), seed=0, epochs=epochs).errors
+        for epochs in (1, 2, 4)
+    ]
+    assert all(float(first) == pytest.approx(0.0, abs=1e-6) for first, _ in errors)
+    steered = [float(second) for _, second in errors]
+    assert steered[0] >= steered[1] >= steered[2] > 0.0
 
 
 def test_deviations_are_those_of_the_layers_token_states(llm: FrozenLLM) -> None:

@@ -220,7 +220,7 @@ def _facts(head: SteeredHead) -> dict[str, Any]:
             for name, own in head.steering.signals.items()
         },
         "counts": {name: own.counts.tolist() for name, own in head.steering.signals.items()},
-        "closed": head.steering.feedback.closed,
+        "errors": head.steering.feedback.errors.tolist(),
         "gates": head.steering.feedback.gates.tolist(),
     }
 

@@ -150,9 +150,10 @@ def tables(
         ratings: `[n, 2]` true ratings of the test texts.
 
     Returns:
-        `plain`, r of valence and arousal; `coverage`; `closed`, seeds without a connection that
-        helps; `alike`, the most alike signals; `approaches` and `strengths`, by name, source and
-        control the changes of r; `perplexity` and `breaks` by strength; and `insights`.
+        `plain`, r of valence and arousal; `coverage`; `errors` on held-out training texts, at the
+        first and at the second pass; `alike`, the most alike signals; `approaches` and `strengths`,
+        by name, source and control the changes of r; `perplexity` and `breaks` by strength; and
+        `insights`.
     """
     changes = SweepChanges(folder, config.seeds, ratings)
     approaches = {
@@ -174,7 +175,7 @@ def tables(
     return {
         "plain": changes.plain(),
         "coverage": _coverage(results),
-        "closed": sum(one["closed"] for one in results["seeds"].values()),
+        "errors": np.mean([one["errors"] for one in results["seeds"].values()], axis=0).tolist(),
         "alike": {name: _alike(results, name) for name in BINNINGS},
         "approaches": approaches,
         "strengths": strengths,

@@ -106,7 +106,7 @@ def results(config: SweepConfig) -> dict[str, object]:
     pair = {"pathway": "valence", "one": "a", "other": "b", "r": 0.95}
     about = {
         "coverage": coverage,
-        "closed": False,
+        "errors": [0.7, 0.6],
         "most_alike": {"9-bin": {**pair, "r": 0.5}, "25-bin": pair},
         "too_alike": {"9-bin": [], "25-bin": [pair]},
     }
