@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from erm_gym.emotion.training.datasets import LabelledTexts
     from erm_gym.llm import FrozenLLM
 
-EMOTION_STRENGTH, BIN_STRENGTH = 2.0, 0.5
-"""How much replies are steered if nobody says."""
 Mode = Literal["multiplicative", "additive"]
 Part = Literal["affect", "replies", "control"]
 PARTS: tuple[Part, ...] = ("affect", "replies", "control")
@@ -232,9 +230,8 @@ class GenerateSteered(_Steering):
     towards: str = "joy"
     """An emotion, whose direction is added, or a bin such as "positive, strong", whose signals
     modulate hidden states."""
-    strength: float | None = None
-    """How much: by default 2 of a direction, of which it may be negative, which steers away, and .5
-    of a bin's signals, under which the model breaks soon."""
+    strength: float = 2.0
+    """How much; of a direction it may be negative, which steers away."""
     replies: int = 3
     """Replies of each kind."""
     max_new_tokens: int = 60
@@ -257,13 +254,10 @@ class GenerateSteered(_Steering):
         result: dict[str, Any] = {}
         try:
             fitted = FittedSteering.load(self.steering, llm)
-            strength = self.strength
-            if strength is None:
-                strength = EMOTION_STRENGTH if self.towards in fitted.emotions else BIN_STRENGTH
-            steered = fitted.edits(self.towards, strength, self.replies)
+            steered = fitted.edits(self.towards, self.strength, self.replies)
             for name, edits in (
                 ("unsteered", {}),
-                (f"{self.towards} {strength:g}", steered),
+                (f"{self.towards} {self.strength:g}", steered),
             ):
                 written = generate_steered(
                     llm,
