@@ -100,7 +100,8 @@ def _affect(found: Mapping[str, Any]) -> list[str]:
         f"{_model(config)}. Unsteered, r is {valence} for valence and {arousal} for arousal. The "
         f"head reads layer {config['head_layer']} and is steered at "
         f"{_layers(config['target_layers'])}, {config['mode']}. Of "
-        f"{config['training']['texts']} training sentences the head and its signals come from {1 - config['feedback_share']:.0%}, the feedback connections "
+        f"{config['training']['texts']} training sentences the head and its "
+        f"signals come from {1 - config['feedback_share']:.0%}, the feedback connections "
         f"from the others, until the error on a fifth of these stops falling; it is {first:.4f} at "
         f"the first pass and {second:.4f} at the second (mean squared, standardised, predicted "
         f"bins). {' '.join(_alike(name, one) for name, one in found['alike'].items())}",
